@@ -1,0 +1,1 @@
+"""Avro on the wire: framing, schemas by id, columns in and out."""

@@ -1,0 +1,114 @@
+"""Reading many bodies at once: as the one block of an Avro object container in memory.
+
+Polars' reader builds the wanted columns and skips the others. Two things make that safe:
+
+* Boundaries. A damaged body would shift its neighbours, and a raw value could surface in another
+  column of another record. So every body is followed by a nonce drawn for the batch and declared
+  as the last field, and a read counts only if every row ends in it. A reader that goes forward
+  only and returns n rows ending in n unguessable nonces has read each body from end to end.
+* Isolation. A batch that does not read is halved until what does not read stands alone.
+
+Within one body Avro has no check of its own. Bytes altered so that the body still fits the schema
+to the last byte decode to other values; and Polars is lenient, taking every union index but 0 for
+1 and every boolean but 1 for false.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from streams.avro.layout import Column, Layout
+from streams.avro.quiet import panics_silenced
+
+NONCE_BYTES = 16
+_END = "end"
+_SYNC = bytes(16)  # would part one block from the next; this container has one
+_ONE_BY_ONE = 4
+"""So many bodies that do not read together are tried alone instead of halved further."""
+
+
+class Containers:
+    """Reads the wanted columns of a layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Prepare for a layout that is ``columnar``."""
+        self._columns = layout.columns
+        self._fields = [*dict.fromkeys(c.steps[0] for c in layout.columns if c.steps), _END]
+        self._header = _header(layout)
+
+    def read(self, bodies: Sequence[bytes]) -> tuple[NDArray[np.int64], list[pl.Series]]:
+        """Indices of the bodies that match the schema, ascending, and each wanted leaf of those."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        with panics_silenced():
+            parts = list(self._parts(bodies, range(len(bodies)), nonce))
+        if not parts:
+            empty = [pl.Series(column.name, [], column.read) for column in self._columns]
+            return np.empty(0, np.int64), empty
+        rows = np.concatenate([np.arange(part.start, part.stop) for part, _ in parts])
+        frame = pl.concat([frame for _, frame in parts])
+        return rows, [_leaf(frame, column) for column in self._columns]
+
+    def _parts(
+        self, bodies: Sequence[bytes], rows: range, nonce: bytes
+    ) -> Iterator[tuple[range, pl.DataFrame]]:
+        """The largest ranges found that read, with what they read as."""
+        frame = self._read(bodies[rows.start : rows.stop], nonce)
+        if frame is not None:
+            yield rows, frame
+        elif len(rows) > 1:
+            step = 1 if len(rows) <= _ONE_BY_ONE else -(-len(rows) // 2)
+            for start in rows[::step]:
+                yield from self._parts(bodies, range(start, min(start + step, rows.stop)), nonce)
+
+    def _read(self, bodies: Sequence[bytes], nonce: bytes) -> pl.DataFrame | None:
+        if not bodies:
+            return None
+        block = nonce.join(bodies)
+        sizes = _varint(len(bodies)) + _varint(len(block) + len(nonce))
+        container = b"".join((self._header, sizes, block, nonce, _SYNC))
+        try:
+            frame = pl.read_avro(io.BytesIO(container), columns=self._fields)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            return None
+        whole = len(frame) == len(bodies) and (frame[_END] == pl.Series([nonce])).all()
+        return frame if whole else None
+
+
+def _leaf(frame: pl.DataFrame, column: Column) -> pl.Series:
+    if not column.steps:
+        return pl.Series(column.name, [None], column.read).new_from_index(0, len(frame))
+    leaf = frame[column.steps[0]]
+    for step in column.steps[1:]:
+        leaf = leaf.struct.field(step)
+    return leaf.alias(column.name)
+
+
+def _header(layout: Layout) -> bytes:
+    """A container up to its first block."""
+    end = {"name": _END, "type": {"type": "fixed", "name": "nonce", "size": NONCE_BYTES}}
+    schema = {"type": "record", "name": "body", "fields": [*layout.fields, end]}
+    metadata = {"avro.schema": json.dumps(schema), "avro.codec": "null"}
+    entries = b"".join(_text(key) + _text(value) for key, value in metadata.items())
+    return b"Obj\x01" + _varint(len(metadata)) + entries + _varint(0) + _SYNC
+
+
+def _text(value: str) -> bytes:
+    return _varint(len(value.encode())) + value.encode()
+
+
+def _varint(number: int) -> bytes:
+    """A long that is not negative, as Avro writes it."""
+    number *= 2
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)

@@ -1,0 +1,59 @@
+"""Confluent wire format: a zero byte, the schema id in four bytes big-endian, the Avro body."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"\x00"
+HEADER = 5
+"""Bytes before the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Records of one schema: ``bodies[i]`` is the body of row ``rows[i]``; rows ascend."""
+
+    rows: NDArray[np.int64]
+    bodies: list[bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A batch by schema id. ``malformed`` holds the rows without a whole header, ascending."""
+
+    groups: dict[int, Group]
+    malformed: list[int]
+
+
+def header(schema_id: int) -> bytes:
+    """The five bytes in front of every body of that schema. The id has 32 bits, unsigned."""
+    return MAGIC + schema_id.to_bytes(4, "big")
+
+
+def frame(schema_id: int, body: bytes) -> bytes:
+    """One record in wire format."""
+    return header(schema_id) + body
+
+
+def split(values: Sequence[bytes | None]) -> Split:
+    """Take record values apart, grouped by schema id in order of first appearance.
+
+    A value that is None, shorter than a header or begins with another byte is malformed. An empty
+    body is not: a schema whose fields take no bytes has one.
+    """
+    rows_by_head: dict[bytes, list[int]] = {}
+    for row, value in enumerate(values):
+        rows_by_head.setdefault(value[:HEADER] if value is not None else b"", []).append(row)
+    groups: dict[int, Group] = {}
+    malformed: list[int] = []
+    for head, rows in rows_by_head.items():
+        if len(head) < HEADER or head[:1] != MAGIC:
+            malformed += rows
+        else:
+            bodies = [value[HEADER:] for row in rows if (value := values[row]) is not None]
+            groups[int.from_bytes(head[1:], "big")] = Group(np.array(rows, np.int64), bodies)
+    return Split(groups, sorted(malformed))
