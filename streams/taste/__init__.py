@@ -1,0 +1,1 @@
+"""Rolling taste: pure functions over columns, no clock, no I/O."""

@@ -1,0 +1,322 @@
+"""Taste state of the listeners of one partition: fold listens, checkpoint, profile, dump, restore.
+
+Figures are whole-number sums by band (`decay`), so the same listens in any order, in any batches,
+with any checkpoints, restarts and merges between, give the same profiles and the same bodies, byte
+by byte. The one thing that depends on when checkpoints fall is what pruning leaves of a listener
+with more than twice as many artists or genres as the bounds keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from streams.errors import StateError
+from streams.taste import codec, decay
+from streams.taste.decay import Ints
+from streams.taste.increments import (
+    ARTIST_COLUMNS,
+    COLUMNS,
+    GENRE_COLUMNS,
+    RHYTHM_COLUMNS,
+    TOTALS_COLUMNS,
+    heads,
+    increments,
+)
+from streams.taste.names import Names
+from streams.taste.profile import Profile, columns, records
+from streams.taste.ranking import pruned
+from streams.taste.rows import Block, Rows, combine
+from streams.taste.snapshot import NOTHING, Heads, Named, Snapshot, renumbered
+
+_PENDING: Final = 262_144
+"""Listens after which they are merged without waiting for a checkpoint."""
+_TOGETHER: Final = 16_384
+"""Listeners merged at a time; bounds what a merge copies."""
+_PAGE: Final = 2_048
+"""Listeners profiled or dumped at a time; their rows fit the processor's cache."""
+_SPARE_NAMES: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many artists and genres of a listener pruning leaves; up to twice as many are held."""
+
+    top_artists: int = 64
+    top_genres: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Listeners whose state changed since the last checkpoint, and those that are gone."""
+
+    listeners: list[str]
+    gone: list[str]
+
+
+class Dump(NamedTuple):
+    """Records of ``taste-state``: key, body and highest offset included of each listener."""
+
+    listeners: list[str]
+    bodies: list[bytes]
+    offsets: list[int]
+
+
+class _Items:
+    """Artists or genres: rows, the names of their items, and how many a listener keeps."""
+
+    def __init__(self, columns: int, unit: int, most: int, least: bool = False) -> None:
+        self.rows = Rows(columns)
+        self.names = Names()
+        self._unit, self._most, self._least = unit, most, least
+        self._spare = _SPARE_NAMES
+
+    def add(self, slots: Ints, block: Block, as_of: Ints) -> None:
+        """Add ``block`` to the rows of ``slots`` and prune those that have too many."""
+        block = combine(self.rows.block(slots), block, self._least)
+        self.rows.put(slots, pruned(block, self.names, as_of, self._unit, self._most))
+
+    def named(self, slots: Ints) -> Named:
+        """Rows of ``slots`` in the order of the names."""
+        return Named.of(self.rows.block(slots), self.names)
+
+    def put(self, slots: Ints, named: Named) -> None:
+        """Make ``named`` the rows of ``slots``."""
+        self.rows.put(slots, renumbered(named.block, self.names.ids(named.names)))
+
+    def forget_names(self) -> None:
+        """Give back the names that no row uses, once they may be as many as those in use."""
+        if len(self.names) > self._spare:
+            self.names.keep(self.rows.items())
+            self._spare = 2 * len(self.names) + _SPARE_NAMES
+
+
+class TasteState:
+    """State of the listeners of one partition of ``listens``. Not for several threads at once.
+
+    Memory is bounded by the number of listeners: each has at most twice the artists and genres of
+    ``bounds``, with one row for each half year in which it was heard.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._slots = Names()
+        self._heads = Heads.blank(0)
+        self._newest = NOTHING
+        self._totals = Rows(TOTALS_COLUMNS)
+        self._rhythm = Rows(RHYTHM_COLUMNS)
+        self._artists = _Items(ARTIST_COLUMNS, decay.WEIGHT, bounds.top_artists, least=True)
+        self._genres = _Items(GENRE_COLUMNS, decay.GENRE_WEIGHT, bounds.top_genres)
+        self._pending: list[pl.DataFrame] = []
+        self._waiting = 0
+        self._changed: set[int] = set()
+        self._gone: set[str] = set()
+
+    @property
+    def listeners(self) -> int:
+        """Listeners with state."""
+        return len(self._slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays; names and what waits to be merged come on top."""
+        parts = (self._heads, self._totals, self._rhythm, self._artists.rows, self._genres.rows)
+        return sum(part.nbytes for part in parts)
+
+    def fold(self, frame: pl.DataFrame) -> int:
+        """Include the listens of ``frame`` (columns: see below) and return how many were new.
+
+        A listen whose offset is not above what its listener includes is skipped, so folding again
+        after a half-finished flush changes nothing. Columns: ``offset``, ``listener``, ``epoch``,
+        ``started_at`` (ms, whole minutes), ``ms_played`` and ``completion`` (percent; null where
+        unknown), ``counted``, ``skipped``, ``artist``, ``genres``; offsets must ascend.
+
+        Raises:
+            StateError: a listen starts before 1970 or after 2096; nothing of ``frame`` is folded.
+        """
+        if frame.is_empty():
+            return 0
+        low, high = frame.select(
+            low=pl.col("started_at").min(), high=pl.col("started_at").max()
+        ).row(0)
+        if low < 0 or high >= decay.BANDS * decay.BAND * decay.MINUTE_MS:
+            raise StateError(
+                "The field started_at of a listen is outside 1970 to 2096.",
+                "Narrow `earliest` and `future_tolerance_s` of the gate.",
+            )
+        folded = 0
+        for part in frame.select(COLUMNS).iter_slices(_PENDING):
+            folded += self._take(self._fresh(part))
+        return folded
+
+    def checkpoint(self) -> Changed:
+        """Merge what waits, prune, tidy up; return who changed since the last checkpoint."""
+        self._merge()
+        self._artists.forget_names()
+        self._genres.forget_names()
+        changed = Changed(
+            self._slots.texts(sorted(self._changed)),
+            sorted(name for name in self._gone if name not in self._slots),
+        )
+        self._changed.clear()
+        self._gone.clear()
+        return changed
+
+    def profiles(self, listeners: Sequence[str], items: int) -> Iterator[Profile]:
+        """Profiles of ``listeners`` in this order, with the top ``items`` of each term.
+
+        Made in pages while they are read: read them to the end before folding on.
+
+        Raises:
+            StateError: a listener has no state.
+        """
+        for page in self._pages(listeners):
+            yield from records(columns(page, items))
+
+    def dump(self, listeners: Sequence[str]) -> Dump:
+        """Records that restore ``listeners``, in this order.
+
+        Raises:
+            StateError: a listener has no state.
+        """
+        dump = Dump([], [], [])
+        for page in self._pages(listeners):
+            dump.listeners.extend(page.listeners)
+            dump.bodies.extend(codec.encode(page))
+            dump.offsets.extend(page.heads.offset.tolist())
+        return dump
+
+    def load(self, listener: str, body: bytes) -> None:
+        """Give ``listener`` the state in ``body``, in place of any it has.
+
+        Raises:
+            StateError: the body is damaged or of a version this release does not know.
+        """
+        self.load_many([listener], [body])
+
+    def load_many(self, listeners: Sequence[str], bodies: Sequence[bytes]) -> None:
+        """`load` for many at once. Of a listener that is named twice the last body counts.
+
+        Raises:
+            StateError: a body is damaged or of a version this release does not know; then the
+                state is to be thrown away.
+        """
+        self._merge()
+        last = list(dict(zip(listeners, bodies, strict=True)).items())
+        for begin in range(0, len(last), _TOGETHER):
+            names, values = zip(*last[begin : begin + _TOGETHER], strict=True)
+            self._put(codec.decode(names, values))
+
+    def forget(self, listener: str) -> bool:
+        """Remove everything about ``listener``; whether there was anything."""
+        self._merge()
+        if listener not in self._slots:
+            return False
+        slot = self._slots.release(listener)
+        self._clear(np.array([slot]))
+        self._changed.discard(slot)
+        self._gone.add(listener)
+        return True
+
+    def rename(self, old: str, new: str, epoch: int) -> bool:
+        """Make ``new``, of key ``epoch``, what ``old`` was, on top of what it is; whether there was
+        an ``old``. The higher of both offsets is taken as included."""
+        self._merge()
+        if old not in self._slots or old == new:
+            return False
+        source = np.array([self._slots[old]])
+        target = self._slot_of([new])
+        head = self._heads.take(source)
+        head.epoch[:] = epoch
+        self._heads.add(target, head)
+        rows = (self._totals, self._artists.rows, self._genres.rows, self._rhythm)
+        self._add(target, *(each.block(source) for each in rows))
+        self._changed.update(target.tolist())
+        return self.forget(old)
+
+    def _fresh(self, frame: pl.DataFrame) -> pl.DataFrame:
+        offsets = frame["offset"].to_numpy()
+        if offsets[0] > self._newest:
+            return frame
+        self._merge()
+        included = np.append(self._heads.offset, NOTHING)  # a listener without slot reads the last
+        slots = [self._slots.get(listener, -1) for listener in frame["listener"]]
+        return frame.filter(pl.Series(offsets > included[slots]))
+
+    def _take(self, frame: pl.DataFrame) -> int:
+        if len(frame):
+            self._pending.append(frame)
+            self._waiting += len(frame)
+            self._newest = max(self._newest, frame["offset"][-1])
+            if self._waiting >= _PENDING:
+                self._merge()
+        return len(frame)
+
+    def _slot_of(self, listeners: list[str]) -> Ints:
+        slots = self._slots.ids(listeners)
+        self._heads.reach(self._slots.capacity)
+        return slots
+
+    def _merge(self) -> None:
+        if not self._pending:
+            return
+        frame = pl.concat(self._pending)
+        self._pending.clear()
+        self._waiting = 0
+        slot = self._slots.ids_of(frame["listener"])
+        self._heads.reach(self._slots.capacity)
+        self._heads.add(slot, heads(frame))
+        touched = np.zeros(self._slots.capacity, np.bool_)
+        touched[slot] = True
+        slots = np.flatnonzero(touched)
+        owner = (np.cumsum(touched) - 1)[slot]
+        blocks = increments(frame, owner, self._artists.names, self._genres.names)
+        for begin in range(0, len(slots), _TOGETHER):
+            end = min(begin + _TOGETHER, len(slots))
+            self._add(slots[begin:end], *(block.part(begin, end) for block in blocks))
+        self._changed.update(slots.tolist())
+
+    def _add(
+        self, slots: Ints, totals: Block, artists: Block, genres: Block, rhythm: Block
+    ) -> None:
+        as_of = self._heads.last[slots]
+        self._totals.put(slots, combine(self._totals.block(slots), totals))
+        self._artists.add(slots, artists, as_of)
+        self._genres.add(slots, genres, as_of)
+        self._rhythm.put(slots, combine(self._rhythm.block(slots), rhythm))
+
+    def _put(self, snapshot: Snapshot) -> None:
+        slots = self._slot_of(snapshot.listeners)
+        self._heads.put(slots, snapshot.heads)
+        self._totals.put(slots, snapshot.totals)
+        self._artists.put(slots, snapshot.artists)
+        self._genres.put(slots, snapshot.genres)
+        self._rhythm.put(slots, snapshot.rhythm)
+        self._newest = max(self._newest, int(snapshot.heads.offset.max()))
+
+    def _clear(self, slots: Ints) -> None:
+        self._heads.put(slots, Heads.blank(len(slots)))
+        for rows in (self._totals, self._artists.rows, self._genres.rows, self._rhythm):
+            rows.put(slots, rows.block(slots[:0]))
+
+    def _pages(self, listeners: Sequence[str]) -> Iterator[Snapshot]:
+        self._merge()
+        if not all(listener in self._slots for listener in listeners):
+            raise StateError(
+                "A listener without state was asked for.",
+                "Ask for those that the last checkpoint returned.",
+            )
+        for begin in range(0, len(listeners), _PAGE):
+            page = list(listeners[begin : begin + _PAGE])
+            slots = self._slots.ids(page)
+            yield Snapshot(
+                page,
+                self._heads.take(slots),
+                self._totals.block(slots),
+                self._artists.named(slots),
+                self._genres.named(slots),
+                self._rhythm.block(slots),
+            )
