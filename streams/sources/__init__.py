@@ -1,0 +1,1 @@
+"""Where plays come from: listening histories and the simulator."""
