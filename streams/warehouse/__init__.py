@@ -1,0 +1,1 @@
+"""The DuckDB warehouse, its marts and their release."""
