@@ -1,0 +1,75 @@
+# Everything runs in .venv, which the first target that needs it makes from a lock file.
+
+PYTHON ?= python3
+HISTORY ?=
+VENV := .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/dev.stamp
+# Whoever has the tools of development has all that the demo needs.
+READY := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/runtime.stamp)
+
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint format types imports bench bench-quick lock clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## From plays to profiles and reports on this machine; HISTORY=export.zip takes yours
+	@exec $(BIN)/sottovoce demo $(if $(HISTORY),--history "$(HISTORY)")
+
+test: $(DEV) ## Run the tests, on Apache Kafka too where Java and Maven are
+	@exec $(BIN)/python -m pytest
+
+check: lint types imports ## Everything that can be checked without running
+
+lint: $(DEV) ## Check format and style
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+format: $(DEV) ## Rewrite the code in its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+types: $(DEV) ## Check types, strictly
+	$(BIN)/mypy
+
+imports: $(DEV) ## Check that imports point one way
+	$(BIN)/lint-imports --no-cache --no-logo
+
+bench: $(READY) ## Measure throughput and memory of each role; results in var/bench
+	@exec $(BIN)/python -m tests.bench.run
+
+bench-quick: $(READY) ## The same with fewer plays, less precise
+	@exec $(BIN)/python -m tests.bench.run --plays 200000 --listeners 10000 --peer-plays 5000
+
+lock: $(DEV) ## Pin the dependencies that pyproject.toml names; UPGRADE=1 takes the newest
+	$(LOCK) pyproject.toml --extra demo -o requirements.lock
+	$(LOCK) -c requirements.lock --group build -o requirements-build.lock
+	$(LOCK) -c requirements.lock -c requirements-build.lock \
+		pyproject.toml --extra demo --group dev -o requirements-dev.lock
+
+clean: ## Remove .venv and the caches of tools; var/ stays
+	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Sotto Voce needs Python 3.11 or newer. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/runtime.stamp: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "Installing what requirements.lock pins into $(VENV), once."
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "Installing what requirements-dev.lock pins into $(VENV), once."
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The Faust agents, one per role: a few lines each that call pure functions."""

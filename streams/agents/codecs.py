@@ -1,0 +1,56 @@
+"""Encoders and decoders for the topics this package writes, by the schemas in ``schemas/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from streams.avro import wire
+from streams.avro.columns import ColumnDecoder
+from streams.avro.encode import ColumnEncoder, RecordEncoder
+from streams.avro.registry import Registry
+from streams.avro.schemas import Schemas
+from streams.errors import StateError
+from streams.topics import Topic
+
+
+class Codecs:
+    """Registers each schema once and hands out encoders bound to its id."""
+
+    def __init__(self, schemas: Schemas, registry: Registry) -> None:
+        self.schemas = schemas
+        self.registry = registry
+
+    async def columns(self, topic: Topic) -> ColumnEncoder:
+        """Encoder from columns, for flat schemas."""
+        schema = self.schemas[topic.schema]
+        return ColumnEncoder(schema, await self._register(topic))
+
+    async def records(self, topic: Topic) -> RecordEncoder:
+        """Encoder from records, for nested schemas."""
+        schema = self.schemas[topic.schema]
+        return RecordEncoder(schema, await self._register(topic))
+
+    async def decode(self, values: Sequence[bytes], columns: Sequence[str]) -> pl.DataFrame:
+        """Columns of records this package wrote, in order.
+
+        Raises:
+            StateError: one does not decode: something else wrote it.
+        """
+        split = wire.split(values)
+        frames, faulty = [], len(split.malformed)
+        for schema_id, group in split.groups.items():
+            decoder = ColumnDecoder(await self.registry.get(schema_id), columns)
+            decoded = decoder.decode(group.bodies)
+            faulty += len(decoded.bad)
+            frames.append(decoded.frame.with_columns(row=pl.Series(group.rows)))
+        if faulty:
+            raise StateError(
+                "A record of an internal topic does not decode.",
+                "Only this package may write there; correct the topic's access rules.",
+            )
+        return pl.concat(frames).sort("row").drop("row")
+
+    async def _register(self, topic: Topic) -> int:
+        return await self.registry.register(f"{topic.name}-value", self.schemas[topic.schema])

@@ -1,0 +1,124 @@
+"""The way into taste and report: listens decoded, what was seen before left out.
+
+Everything here follows from the log alone, so a worker that reads the same records again, after a
+crash or in another process, admits the same listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from aiokafka import AIOKafkaConsumer
+
+from streams import metrics
+from streams.avro import wire
+from streams.avro.columns import ColumnDecoder
+from streams.avro.registry import Registry
+from streams.topics import LISTENS
+from streams.transport.batch import RecordBatch
+from streams.transport.positions import RecentEvents, SourcePositions
+from streams.transport.reader import read_span
+
+IDENTITY = ("listener", "event", "source_partition", "source_offset")
+
+
+class ListenReader:
+    """Decodes batches of ``listens`` into columns."""
+
+    def __init__(self, registry: Registry, columns: Sequence[str]) -> None:
+        self._registry = registry
+        self._columns = tuple(dict.fromkeys((*IDENTITY, *columns)))
+        self._decoders: dict[int, ColumnDecoder] = {}
+
+    async def read(self, batch: RecordBatch) -> tuple[pl.DataFrame, int]:
+        """Listens with their ``offset``, in log order, and how many records do not decode.
+
+        Raises:
+            RegistryError: a schema cannot be had; the batch must be tried again later.
+        """
+        split = wire.split(batch.values)
+        frames, unreadable = [], len(split.malformed)
+        for schema_id, group in split.groups.items():
+            decoded = (await self._decoder(schema_id)).decode(group.bodies)
+            unreadable += len(decoded.bad)
+            offsets = batch.offsets[group.rows[decoded.rows]]
+            frames.append(decoded.frame.with_columns(offset=pl.Series(offsets, dtype=pl.Int64)))
+            if decoded.fallback:
+                metrics.FALLBACK_BATCHES.labels(batch.topic).inc()
+        if not frames:
+            return pl.DataFrame(), unreadable
+        frame = frames[0] if len(frames) == 1 else pl.concat(frames).sort("offset")
+        return frame, unreadable
+
+    async def look_back(
+        self, consumer: AIOKafkaConsumer, partition: int, intake: Intake, horizon: int
+    ) -> None:
+        """Have ``intake`` remember the events of the ``horizon`` records before its position."""
+        start = max(0, intake.next_offset - horizon)
+        async for batch in read_span(consumer, LISTENS.name, partition, start, intake.next_offset):
+            listens, _ = await self.read(batch)
+            intake.look_back(listens)
+
+    async def _decoder(self, schema_id: int) -> ColumnDecoder:
+        decoder = self._decoders.get(schema_id)
+        if decoder is None:
+            decoder = ColumnDecoder(await self._registry.get(schema_id), self._columns)
+            self._decoders[schema_id] = decoder
+        return decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What `Intake.admit` let through, and how many rows it left out for which cause."""
+
+    listens: pl.DataFrame
+    repeated: int
+    duplicates: int
+
+
+class Intake:
+    """How far a role has come in one partition of ``listens``."""
+
+    def __init__(
+        self, horizon: int, next_offset: int = 0, highest: Mapping[int, int] | None = None
+    ) -> None:
+        self.next_offset = next_offset
+        self._positions = SourcePositions(highest)
+        self._events = RecentEvents(horizon)
+
+    @property
+    def highest(self) -> dict[int, int]:
+        """Highest source offset seen per source partition."""
+        return self._positions.highest
+
+    def look_back(self, listens: pl.DataFrame) -> None:
+        """Remember the events of listens that precede ``next_offset``."""
+        if len(listens):
+            self._events.admit(_event_ids(listens), listens["offset"].to_numpy())
+
+    def admit(self, listens: pl.DataFrame, next_offset: int) -> Admitted:
+        """Leave out what was included before; go forward to ``next_offset``."""
+        if len(listens):
+            listens = listens.filter(pl.col("offset") >= self.next_offset)
+        self.next_offset = max(self.next_offset, next_offset)
+        if not len(listens):
+            return Admitted(listens, 0, 0)
+        fresh = self._positions.admit(
+            listens["source_partition"].cast(pl.Int64).to_numpy(),
+            listens["source_offset"].to_numpy(),
+        )
+        first = self._events.admit(_event_ids(listens), listens["offset"].to_numpy())
+        return Admitted(
+            listens.filter(pl.Series(fresh & first)),
+            repeated=int((~fresh).sum()),
+            duplicates=int((fresh & ~first).sum()),
+        )
+
+
+def _event_ids(listens: pl.DataFrame) -> npt.NDArray[np.uint64]:
+    # With the listener: event ids are the client's, and two clients may both count from one.
+    return listens.select(pl.struct("listener", "event").hash()).to_series().to_numpy()

@@ -1,0 +1,152 @@
+"""Apache Kafka itself, one node in KRaft mode, fetched with Maven: what CI tests against.
+
+The version is pinned in ``deploy/kafka/pom.xml``. The first start copies its jars into a cache.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+from xml.etree import ElementTree
+
+from streams.brokers.process import HOST, REMEDY, Broker, free_port
+from streams.errors import BrokerError
+from streams.settings import bundled
+
+_CLUSTER_ID = "c290dG8tdm9jZS1sb2NhbA"  # 16 bytes in base64; any will do
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData")
+_FETCH_S = 600.0
+_FORMAT_S = 60.0
+
+
+class ApacheBroker(Broker):
+    """One node of Apache Kafka, broker and controller, with replication 1 and no topic by surprise.
+
+    ``properties`` is the whole of its ``server.properties``: our defaults with those given to the
+    constructor laid over them. What is changed there before `start` (a TLS listener, say) holds.
+
+    Raises:
+        BrokerError: at start, when Java or Maven is missing or Maven cannot fetch Kafka.
+    """
+
+    name: ClassVar[str] = "Apache Kafka"
+    start_s: ClassVar[float] = 90.0
+
+    def __init__(self, cache: Path, properties: Mapping[str, str] | None = None) -> None:
+        """``cache`` is the folder that holds, or will hold, one folder of jars per version."""
+        super().__init__()
+        self.controller_port = free_port()
+        self.properties = _defaults(self.port, self.controller_port) | dict(properties or {})
+        self._cache = cache
+
+    def _command(self, folder: Path) -> list[str]:
+        java = _tool("java", "Java 17 or newer")
+        jars = fetch(self._cache)
+        log_config = bundled("deploy") / "kafka" / "log4j2.properties"
+        run = [java, *_JVM, f"-Dlog4j2.configurationFile={log_config}", "-cp", f"{jars}/*"]
+        config = folder / "server.properties"
+        if not config.exists():
+            self._format(run, config)
+        return [*run, "kafka.Kafka", str(config)]
+
+    def _format(self, run: list[str], config: Path) -> None:
+        """Write ``config`` and lay out the data folder it names, which KRaft wants done first."""
+        properties = self.properties | {"log.dirs": str(config.parent / "data")}
+        config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        tool = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config))
+        _run([*run, *tool], _FORMAT_S, "Apache Kafka cannot lay out its folder.")
+
+
+def _defaults(port: int, controller_port: int) -> dict[str, str]:
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        "log.cleaner.dedupe.buffer.size": "16777216",  # its default takes a quarter of our heap
+    }
+
+
+def pinned_version(pom: Path) -> str:
+    """The Kafka version that ``pom`` pins."""
+    version = ElementTree.parse(pom).findtext(  # noqa: S314 - our own file
+        "m:properties/m:kafka.version", namespaces={"m": "http://maven.apache.org/POM/4.0.0"}
+    )
+    if version is None:
+        raise BrokerError("deploy/kafka/pom.xml names no kafka.version.", "Restore that file.")
+    return version
+
+
+def fetch(cache: Path) -> Path:
+    """The folder of Kafka's jars under ``cache``, fetched with Maven if it is not there. Blocks.
+
+    Raises:
+        BrokerError: Maven is missing or fails.
+    """
+    pom = bundled("deploy") / "kafka" / "pom.xml"
+    jars = (cache / pinned_version(pom)).absolute()
+    if jars.is_dir():
+        return jars
+    maven = _tool("mvn", "Apache Maven")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as half:
+        partial = Path(half).absolute() / "jars"
+        quietly = ("--batch-mode", "--quiet", "--no-transfer-progress", "-Dstyle.color=never")
+        goal = ("dependency:copy-dependencies", "-DincludeScope=runtime")
+        _run(
+            [maven, *quietly, f"--file={pom}", *goal, f"-DoutputDirectory={partial}"],
+            _FETCH_S,
+            "Maven cannot fetch Apache Kafka; check that it reaches its repository.",
+        )
+        try:
+            partial.rename(jars)
+        except OSError as error:
+            if not jars.is_dir():  # else another process was faster
+                raise BrokerError(
+                    f"Kafka's jars cannot be put into {cache}: {error.strerror}.",
+                    "Make it writable.",
+                ) from None
+    return jars
+
+
+def _tool(command: str, what: str) -> str:
+    path = shutil.which(command)
+    if path is None:
+        raise BrokerError(
+            f"Apache Kafka needs {what}, and `{command}` is not on the PATH.",
+            "Install it, or name a Kafka of yours with `--brokers`.",
+        )
+    return path
+
+
+def _run(command: list[str], seconds: float, problem: str) -> None:
+    """Run ``command`` to its end; raise ``problem`` with what it said when it fails."""
+    try:
+        subprocess.run(  # noqa: S603 - a command of our own making
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise BrokerError(f"{problem} It was stopped after {seconds:g} s.", REMEDY) from None
+    except subprocess.CalledProcessError as error:
+        said = " / ".join(str(error.stdout).strip().splitlines()[:3])
+        raise BrokerError(f"{problem} It said: {said}", REMEDY) from None
