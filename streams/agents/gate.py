@@ -78,19 +78,24 @@ class Gate:
                 log.error("schema not planned: rejected", schema_id=schema_id, problem=problem)
 
     async def _write_listens(self, listens: pl.DataFrame) -> None:
-        # Pseudonyms are uniform, so their head is as good a hash as any, in every language.
-        partition = pl.col("listener").str.head(8).str.to_integer(base=16) % self._partitions
-        parts = listens.with_columns(partition=partition).partition_by(
-            "partition", as_dict=True, include_key=False
-        )
-        await asyncio.gather(*(self._write_part(int(key[0]), part) for key, part in parts.items()))
-
-    async def _write_part(self, partition: int, listens: pl.DataFrame) -> None:
+        values = self._listens.encode(listens)
         keys = [listener.encode() for listener in listens["listener"].to_list()]
-        end = await self._sender.send_records(
-            LISTENS.name, partition, keys, self._listens.encode(listens)
+        partitions = listens.select(partition_of(pl.col("listener"), self._partitions)).to_series()
+        rows: dict[int, list[int]] = {}
+        for row, partition in enumerate(partitions.to_list()):
+            rows.setdefault(partition, []).append(row)
+        await asyncio.gather(
+            *(
+                self._write_part(
+                    partition, [keys[row] for row in part], [values[row] for row in part]
+                )
+                for partition, part in rows.items()
+            )
         )
-        metrics.LISTENS_WRITTEN.labels(partition).inc(len(listens))
+
+    async def _write_part(self, partition: int, keys: list[bytes], values: list[bytes]) -> None:
+        end = await self._sender.send_records(LISTENS.name, partition, keys, values)
+        metrics.LISTENS_WRITTEN.labels(partition).inc(len(values))
         metrics.WRITTEN_OFFSET.labels(LISTENS.name, partition).set(end)
 
     async def _write_rejected(self, batch: RecordBatch, crossing: Crossing) -> None:
@@ -119,6 +124,11 @@ class Gate:
             keys,
             self._rejected.encode(pl.DataFrame(rows, schema=_REJECTED_COLUMNS)),
         )
+
+
+def partition_of(listener: pl.Expr, partitions: int) -> pl.Expr:
+    """Partition of a listener: pseudonyms are uniform, so their head is a hash in any language."""
+    return listener.str.head(8).str.to_integer(base=16, dtype=pl.Int64) % partitions
 
 
 _REJECTED_COLUMNS = pl.Schema(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -27,6 +29,7 @@ def create_app(settings: Settings, name: str, role: Role, progress: Progress) ->
         f"sottovoce-{name}",
         broker=[f"kafka://{address.strip()}" for address in settings.brokers.split(",")],
         store="memory://",
+        datadir=str(Path(tempfile.gettempdir()) / "sottovoce-faust"),  # it insists; nothing goes there
         autodiscover=False,
         web_enabled=False,
         topic_allow_declare=False,

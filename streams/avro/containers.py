@@ -6,7 +6,7 @@ Polars' reader builds the wanted columns and skips the others. Two things make t
   column of another record. So every body is followed by a nonce drawn for the batch and declared
   as the last field, and a read counts only if every row ends in it. A reader that goes forward
   only and returns n rows ending in n unguessable nonces has read each body from end to end.
-* Isolation. A batch that does not read is halved until what does not read stands alone.
+* Isolation. A batch that does not read is taken apart until what does not read stands alone.
 
 Within one body Avro has no check of its own. Bytes altered so that the body still fits the schema
 to the last byte decode to other values; and Polars is lenient, taking every union index but 0 for
@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from streams.avro.layout import Column, Layout
 from streams.avro.quiet import panics_silenced
+from streams.avro.records import Records
 
 NONCE_BYTES = 16
 _END = "end"
 _SYNC = bytes(16)  # would part one block from the next; this container has one
-_ONE_BY_ONE = 4
-"""So many bodies that do not read together are tried alone instead of halved further."""
+_HALVED_DOWN_TO = 500
+"""In fewer bodies that do not read together, fastavro points out which are worth trying alone."""
 
 
 class Containers:
@@ -42,6 +43,7 @@ class Containers:
         self._columns = layout.columns
         self._fields = [*dict.fromkeys(c.steps[0] for c in layout.columns if c.steps), _END]
         self._header = _header(layout)
+        self._records = Records(layout)
 
     def read(self, bodies: Sequence[bytes]) -> tuple[NDArray[np.int64], list[pl.Series]]:
         """Indices of the bodies that match the schema, ascending, and each wanted leaf of those."""
@@ -51,21 +53,32 @@ class Containers:
         if not parts:
             empty = [pl.Series(column.name, [], column.read) for column in self._columns]
             return np.empty(0, np.int64), empty
-        rows = np.concatenate([np.arange(part.start, part.stop) for part, _ in parts])
+        rows = np.concatenate([np.array(part, np.int64) for part, _ in parts])
         frame = pl.concat([frame for _, frame in parts])
+        if len(parts) > 1:
+            order = np.argsort(rows)
+            rows, frame = rows[order], frame[order]
         return rows, [_leaf(frame, column) for column in self._columns]
 
     def _parts(
-        self, bodies: Sequence[bytes], rows: range, nonce: bytes
-    ) -> Iterator[tuple[range, pl.DataFrame]]:
-        """The largest ranges found that read, with what they read as."""
-        frame = self._read(bodies[rows.start : rows.stop], nonce)
+        self, bodies: Sequence[bytes], rows: Sequence[int], nonce: bytes, guess: bool = True
+    ) -> Iterator[tuple[Sequence[int], pl.DataFrame]]:
+        """Every row that reads, in as few groups as it takes, with what the group reads as.
+
+        fastavro is no judge here, as it is stricter; that it rejects a body is a good guess only.
+        """
+        frame = self._read([bodies[row] for row in rows], nonce)
         if frame is not None:
             yield rows, frame
+        elif guess and 1 < len(rows) <= _HALVED_DOWN_TO:
+            likely = [row for row in rows if self._records.fits(bodies[row])]
+            yield from self._parts(bodies, likely, nonce, guess=False)
+            for row in sorted(set(rows).difference(likely)):
+                yield from self._parts(bodies, [row], nonce)
         elif len(rows) > 1:
-            step = 1 if len(rows) <= _ONE_BY_ONE else -(-len(rows) // 2)
-            for start in rows[::step]:
-                yield from self._parts(bodies, range(start, min(start + step, rows.stop)), nonce)
+            middle = len(rows) // 2
+            yield from self._parts(bodies, rows[:middle], nonce, guess)
+            yield from self._parts(bodies, rows[middle:], nonce, guess)
 
     def _read(self, bodies: Sequence[bytes], nonce: bytes) -> pl.DataFrame | None:
         if not bodies:

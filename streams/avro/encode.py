@@ -123,9 +123,8 @@ def _field(name: str, resolved: Resolved) -> _Field:
 
 
 def _is_texts(of: pa.DataType) -> bool:
-    return pa.types.is_large_list(of) and (
-        pa.types.is_large_string(of.value_type) or pa.types.is_null(of.value_type)
-    )
+    texts = (pa.large_list(pa.large_string()), pa.large_list(pa.null()))
+    return any(of.equals(each) for each in texts)
 
 
 _ARROW: dict[str, tuple[Callable[[pa.DataType], bool], pa.DataType]] = {

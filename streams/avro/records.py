@@ -34,6 +34,10 @@ class Records:
         ]
         return np.array([row for row, _ in good], np.int64), leaves
 
+    def fits(self, body: bytes) -> bool:
+        """Whether the body matches the schema."""
+        return self._record(body) is not None
+
     def _record(self, body: bytes) -> dict[str, Any] | None:
         stream = io.BytesIO(body)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections import OrderedDict
@@ -105,9 +106,10 @@ class HttpRegistry:
             raise RegistryError(
                 "The registry's URL is not one of http or https.", "Correct SOTTOVOCE_REGISTRY_URL."
             )
-        self._auth = None
+        self._headers = {"Accept": f"{_MEDIA_TYPE}, application/json"}
         if parsed.user is not None:
-            self._auth = aiohttp.BasicAuth(parsed.user, parsed.password or "", "utf-8")
+            secret = base64.b64encode(f"{parsed.user}:{parsed.password or ''}".encode())
+            self._headers["Authorization"] = f"Basic {secret.decode()}"
         self._url = parsed.with_user(None).with_query(None).with_fragment(None)
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
@@ -156,9 +158,7 @@ class HttpRegistry:
         """What the registry answers, None where it says that there is no such thing."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                auth=self._auth,
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-                headers={"Accept": f"{_MEDIA_TYPE}, application/json"},
+                headers=self._headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
             )
         try:
             async with self._session.request(

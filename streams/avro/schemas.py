@@ -134,10 +134,11 @@ def resolve(schema: AvroType) -> Resolved:
             than `LARGEST` types or deeper than `DEEPEST`.
     """
     try:
-        parsed = parse_schema(schema)
-    except Exception as error:  # whatever odd JSON makes fastavro raise
+        return _Resolver().type(parse_schema(schema), 0)
+    except SchemaError:
+        raise
+    except Exception as error:  # whatever odd JSON leads to, in fastavro and here
         raise _invalid(f"{type(error).__name__}: {error}") from None
-    return _Resolver().type(parsed, 0)
 
 
 def _invalid(why: str) -> SchemaError:

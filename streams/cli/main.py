@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Coroutine
@@ -271,37 +272,26 @@ def _settings(brokers: str | None = None) -> Any:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(work)
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        console.err.print("[dim]interrupted[/]")
+        raise typer.Exit(console.INTERRUPTED) from None
 
 
 def main() -> None:
     """Entry point: exit code 0 done, 1 failed with a reason, 2 wrong usage, 130 interrupted."""
     os.environ["RUST_BACKTRACE"] = "0"  # a panic of the Avro reader must not print what it read
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our errors say it; workers log it
     try:
-        code = app(standalone_mode=False)
+        app()
     except SottoVoceError as error:
         console.fail(error.problem, error.remedy)
-        code = console.FAILED
-    except typer.Abort:
-        code = console.INTERRUPTED
-    except KeyboardInterrupt:
-        console.err.print("[dim]interrupted[/]")
-        code = console.INTERRUPTED
     except Exception as error:
-        code = _unexpected(error)
-    sys.exit(code if isinstance(code, int) else console.OK)
+        from streams.logs import place
 
-
-def _unexpected(error: Exception) -> int:
-    import click
-
-    from streams.logs import place
-
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
-    # Its own message may quote a value, so only type and place are shown.
-    console.fail(f"unexpected {place(error)}.", "This is a fault of the program; please report it.")
-    return console.FAILED
+        # Its own message may quote a value, so only type and place are shown.
+        console.fail(
+            f"unexpected {place(error)}.", "This is a fault of the program; please report it."
+        )
+    sys.exit(console.FAILED)

@@ -84,8 +84,9 @@ def counted(
       (Scrobbling 2.0, "When is a scrobble a scrobble?", https://www.last.fm/api/scrobbling).
     - ListenBrainz: heard for half of it or 4 minutes, whichever is lower (``submit-listens``,
       https://listenbrainz.readthedocs.io/en/latest/users/api/core.html).
-    - Spotify: heard for 30 s or more ("How we count streams",
-      https://support.spotify.com/us/artists/article/how-we-count-streams/).
+    - Spotify: heard for more than 30 s. ("How we count streams",
+      https://support.spotify.com/us/artists/article/how-we-count-streams/, counts 30 s and over;
+      the two differ for a play of exactly 30,000 ms.)
     - all: always.
 
     A source that reports no amount reports a listen that its client counted by its own rule (as
@@ -101,7 +102,7 @@ def counted(
     played_out = (end_reason == PLAYED_OUT).fill_null(False)
     match rule:
         case ListenRule.SPOTIFY:
-            enough = heard >= HALF_MINUTE_MS
+            enough = heard > HALF_MINUTE_MS
         case ListenRule.LISTENBRAINZ:
             enough = _heard_well(heard, length) | (length.is_null() & played_out & (heard > 0))
         case ListenRule.LASTFM:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from streams.errors import SchemaError
 from streams.privacy import tags
 from streams.privacy.derive import DERIVATIONS, READ_TYPES
+from streams.privacy.expressions import COLUMN_TYPES
 from streams.privacy.tags import Leaf
 
 FROM = "sottovoce:from"
@@ -61,6 +62,8 @@ def fields(listen_schema: Mapping[str, object]) -> tuple[Field, ...]:
 
 
 def _field(leaf: Leaf, declared: Mapping[str, object]) -> Field:
+    if leaf.type not in COLUMN_TYPES:
+        raise _invalid(leaf.path, f"is of type {leaf.type}, which no column of a listen has")
     source, derivation = declared.get(FROM), declared.get(DERIVED)
     if (source is None) == (derivation is None):
         raise _invalid(leaf.path, f"has neither or both of {FROM} and {DERIVED}")

@@ -20,6 +20,9 @@ from dataclasses import dataclass, replace
 from streams.errors import SchemaError
 
 TAGS = "confluent:tags"
+METADATA = "confluent:metadata"
+"""Where `streams.avro.registry` puts what the registry keeps beside a schema. Read here and not by
+callers, so that none can forget it."""
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 NAMED = frozenset({"record", "enum", "fixed"})
 CONTAINERS = {"array": ("items", "[]"), "map": ("values", "{}")}
@@ -37,6 +40,7 @@ Tags = frozenset[str]
 Node = object
 """A piece of schema JSON: a name, a list (union) or an object."""
 Object = Mapping[str, Node]
+Patterns = list[tuple[re.Pattern[str], Tags]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,10 @@ class _Definition:
 def leaves(schema: Node, external: Mapping[str, Sequence[str]] | None = None) -> dict[str, Leaf]:
     """Every leaf of a record schema by dotted path, in schema order.
 
-    ``schema`` is what ``json.load`` gives. ``external`` maps patterns to tags; a pattern is matched
+    ``schema`` is what ``json.load`` or the registry gives. External tags are those it brings along
+    under ``confluent:metadata`` and those in ``external``: pattern -> tags. A pattern is matched
     against the record's full name, a dot and the field: ``?`` is one character and ``*`` any number
-    within a part of the name, ``**`` any number across parts (Confluent's ``metadata.tags``).
+    within a part of the name, ``**`` any number across parts (Confluent, "Data Contracts").
 
     Raises:
         SchemaError: not a record, not valid Avro, a name that nothing defines, or too large.
@@ -104,7 +109,7 @@ def leaves(schema: Node, external: Mapping[str, Sequence[str]] | None = None) ->
         raise _invalid("the top level is not a record")
     named: dict[str, _Definition] = {}
     _define(schema, _Place(), named)
-    walk = _Walk(named, [(_regex(text), _as_tags(tags)) for text, tags in (external or {}).items()])
+    walk = _Walk(named, [*_external(schema), *_patterns(external or {})])
     walk.visit(schema, _Place())
     return walk.found
 
@@ -113,7 +118,7 @@ class _Walk:
     def __init__(
         self,
         named: Mapping[str, _Definition],
-        external: Sequence[tuple[re.Pattern[str], Tags]],
+        external: Patterns,
     ) -> None:
         self._named = named
         self._external = external
@@ -309,6 +314,18 @@ def _as_tags(tags: Node) -> Tags:
 
 def _union(tags: Iterable[Tags]) -> Tags:
     return frozenset().union(*tags)
+
+
+def _external(schema: Object) -> Patterns:
+    metadata = schema.get(METADATA, {})
+    tags = metadata.get("tags") if isinstance(metadata, Mapping) else metadata
+    if tags is not None and not isinstance(tags, Mapping):
+        raise _invalid(f"{METADATA} has no table of tags")
+    return _patterns(tags or {})
+
+
+def _patterns(tags: Mapping[str, Node]) -> Patterns:
+    return [(_regex(pattern), _as_tags(given)) for pattern, given in tags.items()]
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

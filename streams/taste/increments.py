@@ -75,14 +75,16 @@ def increments(frame: pl.DataFrame, owner: Ints, artists: Names, genres: Names) 
 
     Plays that do not count go into the totals only.
     """
-    listens = frame.filter("counted")
-    listener = owner[frame["counted"].to_numpy()]
-    minute = minutes(listens)
+    minute = minutes(frame)
+    weights = decay.weights(minute)
+    counted = frame["counted"].to_numpy()
+    listens = frame.filter("counted").select("artist", "genres")
+    whose, when, weighing = owner[counted], minute[counted], weights[:, counted]
     return Increments(
-        _totals(frame, owner),
-        _artists(artists.ids_of(listens["artist"]), minute, listener),
-        _genres(listens["genres"], minute, listener, genres),
-        _rhythm(minute, listener),
+        _totals(frame, owner, minute, weights),
+        _artists(artists.ids_of(listens["artist"]), whose, when, weighing),
+        _genres(listens["genres"], genres, whose, when, weighing),
+        _rhythm(whose, when),
     )
 
 
@@ -108,38 +110,36 @@ def _whole(column: pl.Series) -> Ints:
     return column.fill_null(0).cast(pl.Int64).to_numpy()
 
 
-def _totals(frame: pl.DataFrame, owner: Ints) -> Block:
-    minute = minutes(frame)
+def _totals(frame: pl.DataFrame, owner: Ints, minute: Ints, weights: Ints) -> Block:
     counted, skipped = _whole(frame["counted"]), _whole(frame["skipped"])
     known = _whole(frame["completion"].is_not_null())
     percent, ms = _whole(frame["completion"]), _whole(frame["ms_played"])
     columns: list[Ints] = []
-    for weight in decay.weights(minute):
+    for weight in weights:
         columns += (weight, weight * counted, weight * skipped, weight * known)
         columns += decay.times(weight, percent)
         columns += decay.times(weight, ms)
     return summed(owner, minute // decay.BAND, columns)
 
 
-def _artists(artist: Ints, minute: Ints, owner: Ints) -> Block:
-    values = [*decay.weights(minute), np.ones_like(minute), minute]
-    return summed(owner, packed(artist, minute // decay.BAND), values, least=True)
+def _artists(artist: Ints, owner: Ints, minute: Ints, weights: Ints) -> Block:
+    columns = [*weights, np.ones_like(minute), minute]
+    return summed(owner, packed(artist, minute // decay.BAND), columns, least=True)
 
 
-def _genres(column: pl.Series, minute: Ints, owner: Ints, names: Names) -> Block:
+def _genres(column: pl.Series, names: Names, owner: Ints, minute: Ints, weights: Ints) -> Block:
     """A listen that names a genre twice has it once."""
     size = _whole(column.list.len())
-    number = names.ids_of(column.filter(pl.Series(size > 0)).explode())
+    number = names.ids_of(column.explode(empty_as_null=False))
     pair = np.sort(np.repeat(np.arange(len(size)), size) << 32 | number)
     pair = pair[starts(pair)]
     listen, genre = pair >> 32, pair & 0xFFFF_FFFF
-    parts = np.bincount(listen, minlength=len(size))
-    weights = (decay.divided(each[listen], parts[listen]) for each in decay.weights(minute))
-    key = packed(genre, (minute // decay.BAND)[listen])
-    return summed(owner[listen], key, list(weights))
+    parts = np.bincount(listen, minlength=len(size))[listen]
+    columns = [decay.divided(weight[listen], parts) for weight in weights]
+    return summed(owner[listen], packed(genre, minute[listen] // decay.BAND), columns)
 
 
-def _rhythm(minute: Ints, owner: Ints) -> Block:
+def _rhythm(owner: Ints, minute: Ints) -> Block:
     hour = (minute // 60 + _THURSDAY) % HOURS
     weight = decay.weights(minute, decay.ERA, (decay.MEDIUM,))
     return summed(owner, packed(hour, minute // decay.ERA), list(weight))

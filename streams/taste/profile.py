@@ -1,4 +1,4 @@
-"""Taste profiles: records of ``schemas/taste-profile.avsc`` from a snapshot, all columns at once.
+"""Taste profiles: rows of ``schemas/taste-profile.avsc`` from a snapshot, all listeners at once.
 
 Diversity is the Hill number of order 1, ``exp(-sum(p * log(p)))``: the number of equally heard
 artists that would have the same entropy (Hill, "Diversity and Evenness", Ecology 54, 1973; Jost,
@@ -11,206 +11,87 @@ counts as new.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from math import isnan
-from typing import Final, TypedDict
-
 import numpy as np
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from streams.taste import decay
 from streams.taste.decay import Floats, Ints
 from streams.taste.increments import FIGURES, FIRST, HOURS, LISTENS
 from streams.taste.ranking import Standings, heaviest, ratio, standings, sums
 from streams.taste.rows import BAND_BITS, Block, starts
-from streams.taste.snapshot import Heads, Snapshot
+from streams.taste.snapshot import Snapshot
 
-FIELDS: Final = (
-    "plays",
-    "listens",
-    "minutes",
-    "skip_rate",
-    "completion",
-    "discovery_rate",
-    "repeat_share",
-    "artist_diversity",
-    "genre_diversity",
-)
-"""Decayed figures of a term."""
 _TERMS = len(decay.TERMS)
 
 
-class Weighted(TypedDict):
-    """An artist or genre."""
-
-    name: str
-    weight: float
-    share: float
-
-
-class TermFigures(TypedDict):
-    """Figures of one term."""
-
-    name: str
-    half_life_days: float
-    plays: float
-    listens: float
-    minutes: float
-    skip_rate: float
-    completion: float | None
-    discovery_rate: float
-    repeat_share: float
-    artist_diversity: float
-    genre_diversity: float
-    artists: list[Weighted]
-    genres: list[Weighted]
-
-
-class Profile(TypedDict):
-    """A record of ``taste-profiles``; times in milliseconds."""
-
-    listener: str
-    epoch: int
-    as_of: int
-    first_at: int
-    plays: int
-    listens: int
-    terms: list[TermFigures]
-    rhythm: list[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Top:
-    """The heaviest artists or genres of each listener in one term, heaviest first.
-
-    Attributes:
-        size: how many each listener has.
-        names: names, of which ``item`` holds positions.
-        weight: decayed listens.
-        share: over all that are kept, not only these.
-    """
-
-    size: Ints
-    names: list[str]
-    item: Ints
-    weight: Floats
-    share: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Profiles as columns, a row per listener.
-
-    Attributes:
-        heads: epoch, first and last minute, counts.
-        figures: by name of the field, shape (terms, listeners); completion is NaN where unknown.
-        artists: for each term.
-        genres: for each term.
-        rhythm: shape (listeners, hours).
-    """
-
-    listeners: list[str]
-    heads: Heads
-    figures: dict[str, Floats]
-    artists: list[Top]
-    genres: list[Top]
-    rhythm: Floats
-
-
-def columns(snapshot: Snapshot, items: int) -> Columns:
+def frame(snapshot: Snapshot, items: int) -> pl.DataFrame:
     """Profiles of all listeners of ``snapshot`` in its order, with the top ``items`` per term.
 
-    Nothing is rounded. The same plays give the same floats, whatever else is in the snapshot.
+    A row per listener with the fields of the schema, nested as they are there; times are whole
+    milliseconds. Nothing is rounded. The same plays give the same floats, whatever else is in the
+    snapshot.
     """
+    heads = snapshot.heads
+    rhythm = _rhythm(snapshot.rhythm, heads.last)
+    fields = {
+        "listener": pa.array(snapshot.listeners, pa.large_string()),
+        "epoch": pa.array(heads.epoch),
+        "as_of": pa.array(heads.last * decay.MINUTE_MS),
+        "first_at": pa.array(heads.first * decay.MINUTE_MS),
+        "plays": pa.array(heads.plays),
+        "listens": pa.array(heads.listens),
+        "terms": _lists(np.full(len(heads.last), _TERMS), _terms(snapshot, items)),
+        "rhythm": _lists(np.full(len(rhythm), HOURS), pa.array(rhythm.ravel())),
+    }
+    return pl.DataFrame(pa.table(fields))
+
+
+def _terms(snapshot: Snapshot, items: int) -> pa.StructArray:
+    """All terms of the first listener, then of the next."""
     as_of = snapshot.heads.last
     artists = standings(snapshot.artists.block, as_of, decay.WEIGHT)
     genres = standings(snapshot.genres.block, as_of, decay.GENRE_WEIGHT)
-    figures = _figures(snapshot)
-    figures["artist_diversity"] = _diversity(artists)
-    figures["genre_diversity"] = _diversity(genres)
-    return Columns(
-        snapshot.listeners,
-        snapshot.heads,
-        figures,
-        [_top(artists, n, snapshot.artists.names, items) for n in range(_TERMS)],
-        [_top(genres, n, snapshot.genres.names, items) for n in range(_TERMS)],
-        _rhythm(snapshot.rhythm, as_of),
-    )
+    names = [term.name for term in decay.TERMS] * len(as_of)
+    half_lives = [float(term.half_life_days) for term in decay.TERMS] * len(as_of)
+    figures = {
+        **_figures(snapshot),
+        "artist_diversity": _diversity(artists),
+        "genre_diversity": _diversity(genres),
+    }
+    fields = {
+        "name": pa.array(names, pa.large_string()),
+        "half_life_days": pa.array(half_lives),
+        **{name: pa.array(each.T.ravel(), from_pandas=True) for name, each in figures.items()},
+        "artists": _top(artists, snapshot.artists.names, items),
+        "genres": _top(genres, snapshot.genres.names, items),
+    }
+    return pa.StructArray.from_arrays(list(fields.values()), list(fields))
 
 
-def records(profiles: Columns) -> Iterator[Profile]:
-    """The same as records, in order."""
-    heads = profiles.heads
-    rows = zip(
-        profiles.listeners,
-        heads.epoch.tolist(),
-        (heads.last * decay.MINUTE_MS).tolist(),
-        (heads.first * decay.MINUTE_MS).tolist(),
-        heads.plays.tolist(),
-        heads.listens.tolist(),
-        zip(*(_terms(profiles, n) for n in range(_TERMS)), strict=True),
-        profiles.rhythm.tolist(),
-        strict=True,
-    )
-    for listener, epoch, as_of, first_at, plays, listens, terms, rhythm in rows:
-        yield {
-            "listener": listener,
-            "epoch": epoch,
-            "as_of": as_of,
-            "first_at": first_at,
-            "plays": plays,
-            "listens": listens,
-            "terms": list(terms),
-            "rhythm": rhythm,
-        }
+def _lists(size: Ints, items: pa.Array) -> pa.LargeListArray:
+    """``items`` cut into lists of these sizes."""
+    return pa.LargeListArray.from_arrays(pa.array(np.append(0, np.cumsum(size))), items)
 
 
-def _terms(profiles: Columns, number: int) -> Iterator[TermFigures]:
-    """Figures of one term, listener by listener."""
-    term = decay.TERMS[number]
-    half_life = float(term.half_life_days)
-    figures = {name: values[number].tolist() for name, values in profiles.figures.items()}
-    rows = zip(
-        *(figures[name] for name in FIELDS),
-        _weighted(profiles.artists[number]),
-        _weighted(profiles.genres[number]),
-        strict=True,
-    )
-    for row in rows:
-        yield {
-            "name": term.name,
-            "half_life_days": half_life,
-            "plays": row[0],
-            "listens": row[1],
-            "minutes": row[2],
-            "skip_rate": row[3],
-            "completion": None if isnan(row[4]) else row[4],
-            "discovery_rate": row[5],
-            "repeat_share": row[6],
-            "artist_diversity": row[7],
-            "genre_diversity": row[8],
-            "artists": row[9],
-            "genres": row[10],
-        }
-
-
-def _weighted(top: Top) -> Iterator[list[Weighted]]:
-    names = np.array(top.names, np.object_)[top.item].tolist()
-    weights = top.weight.tolist()
-    shares = top.share.tolist()
-    end = 0
-    for count in top.size.tolist():
-        begin, end = end, end + count
-        yield [
-            {"name": name, "weight": weight, "share": share}
-            for name, weight, share in zip(
-                names[begin:end], weights[begin:end], shares[begin:end], strict=True
-            )
-        ]
+def _top(standing: Standings, names: list[str], items: int) -> pa.LargeListArray:
+    """The heaviest items of each listener and term."""
+    ranked = [heaviest(weight, standing.size, items) for weight in standing.weight]
+    size = np.stack([taken for _, taken in ranked], axis=1).ravel()
+    term = np.tile(np.arange(_TERMS), len(standing.size)).repeat(size)
+    chosen = np.empty(len(term), np.int64)
+    for number, (places, _) in enumerate(ranked):
+        chosen[term == number] = places
+    fields = {
+        "name": pa.array(names, pa.large_string()).take(pa.array(standing.item[chosen])),
+        "weight": pa.array(standing.weight[term, chosen]),
+        "share": pa.array(standing.share[term, chosen]),
+    }
+    return _lists(size, pa.StructArray.from_arrays(list(fields.values()), list(fields)))
 
 
 def _figures(snapshot: Snapshot) -> dict[str, Floats]:
-    """Decayed figures and rates, each of shape (terms, listeners)."""
+    """Decayed figures and rates, each of shape (terms, listeners); NaN where unknown."""
     totals = snapshot.totals
     aged = decay.aged(totals.band, snapshot.heads.last[totals.owner])
     first = starts(totals.owner)
@@ -263,12 +144,6 @@ def _diversity(standing: Standings) -> Floats:
     some = standing.size > 0
     result[:, some] = np.exp(-sums(share * logarithm, starts(standing.owner)))
     return result
-
-
-def _top(standing: Standings, term: int, names: list[str], items: int) -> Top:
-    weight, share = standing.weight[term], standing.share[term]
-    chosen, size = heaviest(weight, standing.size, items)
-    return Top(size, names, standing.item[chosen], weight[chosen], share[chosen])
 
 
 def _rhythm(block: Block, as_of: Ints) -> Floats:

@@ -1,8 +1,8 @@
 """What the warehouse keeps: sums per listener and UTC day, never a single play.
 
 Every sum is an exact integer and addition is its only operation, so the same listens give the same
-facts in any order, in any batches, and rows of the same key may be added up at any time. Kept is what
-a mart needs and nothing more.
+facts in any order, in any batches, and rows of the same key may be added up at any time. Kept is
+what a mart needs and nothing more.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ FACTS = (
     Fact("listener_day_artist", ("listener", "day", "artist", "genres"), _MEASURES),
     Fact("listener_day_hour", ("listener", "day", "hour"), _MEASURES),
 )
-"""``genres`` is part of the artist's key: it is the list that the plays of that artist came with, so
-that a play can be counted once for each of its genres without ever being counted twice for one."""
+"""``genres`` is part of the artist's key: the list that the plays of that artist came with, each genre
+once. A play of n genres counts once for each of them, in the marts."""
 
 
 def partials(listens: pl.DataFrame) -> dict[str, pl.DataFrame]:

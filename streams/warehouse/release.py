@@ -1,8 +1,8 @@
 """A release: the marts built into a new DuckDB file and renamed into place.
 
 Analysts never open the warehouse. They open the released file, which holds the marts and nothing
-else; who has the old one open finishes with it undisturbed. Every mart applies the minimum of
-distinct listeners itself, in ``sql/marts``, in one snapshot of the warehouse.
+else; who has the old one open finishes with it undisturbed. What may be published is decided in
+`streams.warehouse.protection`, in one snapshot of the warehouse, before any mart is built.
 
 A process that does not hold the warehouse asks the one that does by leaving a request file in the
 data folder; the answer is the manifest beside it.
@@ -13,19 +13,21 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from streams import __version__
 from streams.errors import WarehouseError
-from streams.warehouse.store import Warehouse
+from streams.warehouse.protection import hold_back
+from streams.warehouse.store import STORAGE_VERSION, Warehouse
 
 _POLL_S = 0.05
-_BUILDING = ".building"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,90 +49,120 @@ def publish(
     now: datetime,
     request: str | None = None,
 ) -> Manifest:
-    """Build the marts of ``sql/marts`` and put them in the place of ``released``.
+    """Build the marts of ``sql`` in the place of ``released`` and of ``parquet`` beside it.
 
-    Safe beside a thread that appends. Interrupted at any moment, the old release stays.
+    Other threads may append meanwhile. Interrupted at any moment, the old release stays whole and
+    the next release clears away what was begun. The Parquet files of the release before stay until
+    the next, for readers between listing and opening them.
 
     Raises:
-        WarehouseError: the folder has no marts or the disk refuses.
+        WarehouseError: there are no marts, or the disk refuses; the old release stays.
     """
     began = time.monotonic()
-    marts = sorted((sql / "marts").glob("*.sql"))
-    if not marts:
-        raise WarehouseError(f"{sql} holds no marts.", "Set SOTTOVOCE_SQL to the folder sql.")
-    folder = released.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    for debris in folder.glob(f"{released.name}.*{_BUILDING}*"):
-        debris.unlink()
     release_id = secrets.token_hex(8)
-    building = folder / f"{released.name}.{release_id}{_BUILDING}"
-    variables: dict[str, str | int] = {
+    marts = {mart.stem: mart.read_text("utf-8") for mart in sorted((sql / "marts").glob("*.sql"))}
+    if not marts:
+        raise WarehouseError(
+            "The marts' SQL is not there.", "Correct the setting `sql` or reinstall."
+        )
+    variables: dict[str, str | int | datetime] = {
         "release_id": release_id,
-        "published_at": now.isoformat(),
+        "published_at": now.astimezone(UTC).replace(tzinfo=None),
         "min_listeners": min_listeners,
         "version": __version__,
     }
     try:
-        rows = _build(warehouse, marts, building, variables, folder / "parquet")
-        _settle(building, released)
-    except (duckdb.IOException, OSError) as error:
+        building = _Building(released, release_id)
+        with warehouse.reading() as cursor:
+            for name, value in variables.items():
+                cursor.execute(f"SET VARIABLE {name} = $1", [value])
+            rows = _build(cursor, sql / "protection", marts, building)
+        building.settle()
+    except (duckdb.Error, OSError) as error:
         raise WarehouseError(
-            "The release cannot be written.", f"Free disk space in {folder} and try again."
-        ) from error
-    finally:
-        building.unlink(missing_ok=True)
-    manifest = Manifest(
-        release_id, now.isoformat(), rows, round(time.monotonic() - began, 3), request
-    )
-    _write_whole(folder / "release.json", json.dumps(asdict(manifest), indent=2) + "\n")
+            f"The release cannot be made ({type(error).__name__}); the last one stays.",
+            "Check the space and the rights of the data folder, and the setting `sql`.",
+        ) from None
+    seconds = round(time.monotonic() - began, 3)
+    manifest = Manifest(release_id, now.isoformat(), rows, seconds, request)
+    _write_whole(released.parent / "release.json", json.dumps(asdict(manifest), indent=2) + "\n")
     return manifest
 
 
+class _Building:
+    """Where a release is built, and how it takes the place of the one before."""
+
+    def __init__(self, released: Path, release_id: str) -> None:
+        folder = released.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        self._released = released
+        self._link = folder / "parquet"
+        self._clear()
+        self.database = folder / f"{released.name}.tmp-{release_id}"
+        self.parquet = folder / f".parquet-{release_id}"
+        self.parquet.mkdir()
+
+    def settle(self) -> None:
+        """Each of the two changes at once and whole: a file is renamed, a link points elsewhere."""
+        for file in (*self.parquet.iterdir(), self.parquet, self.database):
+            _sync(file)
+        link = self._link.with_name(f".parquet-link-{self.parquet.name}")
+        link.symlink_to(self.parquet.name)
+        if self._link.is_dir() and not self._link.is_symlink():
+            shutil.rmtree(self._link)
+        os.replace(link, self._link)
+        os.replace(self.database, self._released)
+        _sync(self._released.parent)
+
+    def _clear(self) -> None:
+        """Remove what interrupted releases left, and Parquet files of older releases."""
+        folder = self._released.parent
+        for begun in (
+            *folder.glob(f"{self._released.name}.tmp-*"),
+            *folder.glob(".parquet-link-*"),
+        ):
+            begun.unlink()
+        for files in folder.glob(".parquet-*"):
+            if not (self._link.is_symlink() and os.readlink(self._link) == files.name):
+                shutil.rmtree(files)
+
+
 def _build(
-    warehouse: Warehouse,
-    marts: list[Path],
-    building: Path,
-    variables: dict[str, str | int],
-    parquet: Path,
+    cursor: duckdb.DuckDBPyConnection,
+    protection: Path,
+    marts: Mapping[str, str],
+    building: _Building,
 ) -> dict[str, int]:
-    """The marts as tables of ``building`` and as files in ``parquet``; rows by mart."""
-    parquet.mkdir(exist_ok=True)
-    with warehouse.reading() as cursor:
-        cursor.execute(f"ATTACH '{_quoted(building)}' AS published")
-        try:
-            for name, value in variables.items():
-                cursor.execute(f"SET VARIABLE {name} = $1", [value])
-            _run_marts(cursor, marts)
-            for mart in marts:
-                partial = parquet / f"{mart.stem}{_BUILDING}"
-                cursor.execute(
-                    f"COPY published.{mart.stem} TO '{_quoted(partial)}' (FORMAT parquet)"
-                )
-                _settle(partial, parquet / f"{mart.stem}.parquet")
-            return {mart.stem: _rows(cursor, mart.stem) for mart in marts}
-        finally:
-            cursor.execute("DETACH published")
-
-
-def _run_marts(cursor: duckdb.DuckDBPyConnection, marts: list[Path]) -> None:
-    cursor.begin()  # one snapshot of the warehouse for all of them
+    """The marts as tables of the new file and as Parquet files; rows by mart."""
+    cursor.execute(
+        f"ATTACH {_quoted(building.database)} AS published (STORAGE_VERSION '{STORAGE_VERSION}')"
+    )
     try:
+        cursor.begin()  # one snapshot of the warehouse for all of them
+        try:
+            hold_back(cursor, protection)
+            for script in marts.values():
+                cursor.execute(script)
+            cursor.commit()
+        except BaseException:
+            cursor.rollback()
+            raise
         for mart in marts:
-            cursor.execute(mart.read_text("utf-8"))
-    except BaseException:
-        cursor.rollback()
-        raise
-    cursor.commit()
+            file = _quoted(building.parquet / f"{mart}.parquet")
+            cursor.execute(f"COPY published.{mart} TO {file} (FORMAT parquet, COMPRESSION zstd)")
+        cursor.execute("CHECKPOINT published")
+        return {mart: _rows(cursor, mart) for mart in marts}
+    finally:
+        cursor.execute("DETACH published")
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection, mart: str) -> int:
-    counted = cursor.execute(f"SELECT count(*) FROM published.{mart}").fetchone()  # noqa: S608 - a file name of ours
-    assert counted is not None
-    return int(counted[0])
+    row = cursor.execute(f"SELECT count(*) FROM published.{mart}").fetchone()
+    return int(row[0]) if row else 0
 
 
 def request_release(data: Path) -> str:
-    """Ask the process that holds the warehouse for a release; the id that the manifest will carry."""
+    """Ask the process that holds the warehouse for a release; the id its manifest will carry."""
     request = secrets.token_hex(8)
     _write_whole(_request_file(data), request)
     return request
@@ -183,19 +215,21 @@ def _request_file(data: Path) -> Path:
     return data / "release.request"
 
 
-def _settle(partial: Path, target: Path) -> None:
-    """Move a finished file into place: after a power cut, either the old or the whole new one."""
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
+def _write_whole(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    partial.write_text(text, "utf-8")
+    _sync(partial)
     os.replace(partial, target)
 
 
-def _write_whole(target: Path, text: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + _BUILDING)
-    partial.write_text(text, "utf-8")
-    _settle(partial, target)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+    return "'" + str(path).replace("'", "''") + "'"

@@ -25,6 +25,8 @@ TABLE_ROWS = 50
 COHORTS, WEEKS_LATER = 12, 10
 """The newest cohorts, and the weeks after the first, that the retention table has room for."""
 
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
 _Row = TypeVar("_Row")
 
 
@@ -165,7 +167,7 @@ def render(released: Path, out: Path) -> None:
         charts=draw(marts),
         minimum=marts.release.min_listeners,
         one_person=_one_person(marts),
-        weekdays=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+        weekdays=WEEKDAYS,
         heat={(cell.weekday, cell.hour): cell.listens for cell in marts.hours},
     )
     _write_whole(out, page)

@@ -1,13 +1,13 @@
 """The warehouse file: facts, and the positions they include, written together or not at all.
 
-One process holds it. Rows are appended, never updated; `Warehouse.compact` adds them up when there are
-many. Several threads may use one `Warehouse`: writers take turns, readers see one moment.
+One process holds it. Rows are appended, never updated; `Warehouse.compact` adds them up when there
+are many. Several threads may use one `Warehouse`: writers take turns, a reader sees one moment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -64,11 +64,11 @@ class Warehouse:
         """Open or make the file at ``path`` and apply the migrations in ``sql``/warehouse.
 
         Raises:
-            WarehouseError: another process holds it, it is no warehouse, or a newer program wrote it.
+            WarehouseError: another process holds it, it is damaged, or a newer program wrote it.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.sql = sql
         self._writing = Lock()
+        self._reading = Lock()
         self._connection = _open(path)
         try:
             with _reported("open"):
@@ -134,16 +134,16 @@ class Warehouse:
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own for one reader, who may attach and write other files with it."""
-        cursor = self._connection.cursor()
-        try:
+        """A connection of its own for one reader, who may attach and write other files with it.
+
+        Readers take turns, for what one attaches all connections see.
+        """
+        with self._reading, closing(self._connection.cursor()) as cursor:
             yield cursor
-        finally:
-            cursor.close()
 
     @contextmanager
     def _transaction(self, action: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self.reading() as cursor, _reported(action):
+        with _reported(action), closing(self._connection.cursor()) as cursor:
             cursor.begin()
             try:
                 yield cursor
@@ -222,8 +222,7 @@ def _store_positions(
 ) -> None:
     offsets = [(part, offset, _utc(now)) for part, offset in positions.next_offset.items()]
     if offsets:
-        columns = {"partition": pl.Int32, "next_offset": pl.Int64, "loaded_at": pl.Datetime("us")}
-        rows = pl.DataFrame(offsets, schema=columns, orient="row")
+        rows = pl.DataFrame(offsets, ["partition", "next_offset", "loaded_at"], orient="row")
         _insert(cursor, "INSERT OR REPLACE INTO positions", rows)
     highest = [
         (partition, source, offset)
@@ -231,8 +230,7 @@ def _store_positions(
         for source, offset in sources.items()
     ]
     if highest:
-        schema = {"partition": pl.Int32, "source": pl.Int32, "offset": pl.Int64}
-        rows = pl.DataFrame(highest, schema=schema, orient="row")
+        rows = pl.DataFrame(highest, ["partition", "source", "offset"], orient="row")
         _insert(cursor, "INSERT OR REPLACE INTO source_positions", rows)
 
 

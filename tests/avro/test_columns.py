@@ -222,7 +222,7 @@ def check(schema: Any, named: dict[str, Any], bodies: list[bytes]) -> Decoded:
 
 
 @given(written(unions=False))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 def test_what_polars_can_read_equals_what_fastavro_reads(case: Any) -> None:
     decoded = check(*case)
     assert not decoded.fallback

@@ -93,14 +93,14 @@ any_schema = st.lists(any_type, min_size=1, max_size=6).map(
 
 
 @given(any_schema.flatmap(lambda schema: st.tuples(st.just(schema), records(schema))))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 def test_columns_give_the_bytes_that_fastavro_writes(case: Any) -> None:
     check(*case)
 
 
 @pytest.mark.parametrize("name", FLAT)
 @given(data=st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_so_they_do_with_our_own_schemas(name: str, data: st.DataObject) -> None:
     schema = json.loads((SCHEMAS / f"{name}.avsc").read_text())
     check(schema, data.draw(records(schema)))

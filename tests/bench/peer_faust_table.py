@@ -36,6 +36,7 @@ def build(brokers: str, result: Path, events: int) -> faust.App:
         "bench-faust-table",
         broker=f"kafka://{brokers}",
         store="memory://",
+        datadir=str(result.parent / "faust"),
         autodiscover=False,
         web_enabled=False,
         topic_disable_leader=True,

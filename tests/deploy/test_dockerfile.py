@@ -1,4 +1,4 @@
-"""The image: lint-free, nothing unpinned, nothing of the build left, not root, a health check that works."""
+"""The image: lint-free, pinned by hash, not root, with a health check that works."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def test_everything_is_installed_by_hash_and_only_in_the_build_stage() -> None:
 
 def test_nothing_is_fetched_from_an_address() -> None:
     assert not [rest for word, rest in ALL if word == "ADD"]
-    assert not any(re.search(r"curl|wget|apt|https?://", rest) for word, rest in ALL if word == "RUN")
+    assert not any(
+        re.search(r"curl|wget|apt|https?://", rest) for word, rest in ALL if word == "RUN"
+    )
 
 
 def test_all_that_is_copied_is_here_and_sent_to_the_builder() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,21 @@ def group(name: str) -> list[str]:
     return wanted
 
 
+def third_parties() -> set[str]:
+    """Distributions that the package imports."""
+    modules: set[str] = set()
+    for file in (ROOT / "streams").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                modules.add(node.module)
+    names = {module.partition(".")[0] for module in modules}
+    distributions = packages_distributions()
+    outside = names - sys.stdlib_module_names - {"streams"}
+    return {canonicalize_name(name) for module in outside for name in distributions[module]}
+
+
 RUNTIME = [
     *PYPROJECT["project"]["dependencies"],
     *PYPROJECT["project"]["optional-dependencies"]["demo"],
@@ -71,6 +89,11 @@ def test_what_is_wanted_is_pinned_within_its_bounds(file: str, platform: dict[st
         assert version in wanted.specifier, f"{wanted} is not what {file} pins: make lock"
 
 
+def test_what_is_declared_is_what_is_imported() -> None:
+    declared = {canonicalize_name(Requirement(wanted).name) for wanted in RUNTIME}
+    assert declared - {"vl-convert-python"} == third_parties()
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_everything_has_hashes(file: str) -> None:
     assert [str(requirement) for requirement, hashes in entries(file) if not hashes] == []
@@ -78,7 +101,10 @@ def test_everything_has_hashes(file: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_no_index_address_or_path_is_named(file: str) -> None:
-    assert re.findall(r"://|--index|--find-links|--extra|file:|\s[./]+/", (ROOT / file).read_text()) == []
+    assert (
+        re.findall(r"://|--index|--find-links|--extra|file:|\s[./]+/", (ROOT / file).read_text())
+        == []
+    )
 
 
 @pytest.mark.parametrize("platform", PLATFORMS, ids=lambda p: "-".join(p.values()))

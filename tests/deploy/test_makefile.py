@@ -1,4 +1,4 @@
-"""The Makefile: its help, what it hands on, whom it refuses, and that Ctrl-C arrives once and cleanly."""
+"""The Makefile: its help, what it hands on, whom it refuses, and how Ctrl-C arrives."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def test_an_old_python_is_refused_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_failed_environment_is_not_left_behind(tmp_path: Path) -> None:
     half = tmp_path / "python3"
-    half.write_text('#!/bin/sh\n[ "$1" = -c ] && exit 0\nmkdir -p "$3" && : > "$3/pyvenv.cfg"; exit 1\n')
+    half.write_text(
+        '#!/bin/sh\n[ "$1" = -c ] && exit 0\nmkdir -p "$3" && : > "$3/pyvenv.cfg"; exit 1\n'
+    )
     half.chmod(0o755)
     done = make("demo", f"VENV={tmp_path / 'venv'}", f"PYTHON={half}")
     assert done.returncode == 2

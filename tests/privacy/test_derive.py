@@ -20,7 +20,7 @@ class Play(NamedTuple):
     skipped: bool | None
 
 
-EDGES = (0, 1, 30_000, 60_000, 240_000, 480_000)
+EDGES = (0, 1, 30_000, 30_001, 60_000, 240_000, 480_000)
 amounts = st.sampled_from([edge + off for edge in EDGES for off in (-1, 0, 1)]) | st.integers(
     -(2**31), 2**31 - 1
 )
@@ -66,7 +66,7 @@ def is_counted(rule: ListenRule, play: Play) -> bool:
     if play.ms_played is None:
         return not is_skipped(play)
     if rule is ListenRule.SPOTIFY:
-        return play.ms_played >= 30_000
+        return play.ms_played > 30_000
     known = play.duration_ms is not None and play.duration_ms > 0
     played_out = not known and play.end_reason == "trackdone" and play.ms_played > 0
     enough = half_or_four_minutes(play) or played_out
@@ -112,8 +112,8 @@ TOLD: list[tuple[Play, dict[ListenRule, bool]]] = [
     (Play(239_999, 3600 * SECOND, None, None), {ListenRule.LASTFM: False}),
     (Play(5 * SECOND, 10 * SECOND, None, None), {ListenRule.LISTENBRAINZ: True}),
     (Play(4_999, 10 * SECOND, None, None), {ListenRule.LISTENBRAINZ: False}),
-    (Play(30 * SECOND, 600 * SECOND, "fwdbtn", True), {ListenRule.SPOTIFY: True}),
-    (Play(29_999, 600 * SECOND, None, None), {ListenRule.SPOTIFY: False}),
+    (Play(30_001, 600 * SECOND, "fwdbtn", True), {ListenRule.SPOTIFY: True}),
+    (Play(30_000, 600 * SECOND, None, None), {ListenRule.SPOTIFY: False}),
     # Spotify's history has no length: a song played out counts, one left early does not.
     (
         Play(180 * SECOND, None, "trackdone", None),

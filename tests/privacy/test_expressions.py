@@ -78,7 +78,7 @@ BY_KIND: dict[str, st.SearchStrategy[object]] = {
 
 
 @pytest.mark.parametrize("kind", COLUMN_TYPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_keep(kind: str, data: st.DataObject) -> None:
     values = data.draw(column_of(BY_KIND[kind]))
@@ -86,7 +86,7 @@ def test_keep(kind: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", ["string", "enum", "int", "long"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_pseudonymize(kind: str, data: st.DataObject) -> None:
     values = data.draw(column_of(BY_KIND[kind]))
@@ -102,7 +102,7 @@ def test_pseudonymize(kind: str, data: st.DataObject) -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(column_of(texts | words.map("".join)))
 def test_generalize(values: list[object]) -> None:
     def label(value: object) -> str:
@@ -115,7 +115,7 @@ def test_generalize(values: list[object]) -> None:
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("int", 32), ("long", 64)])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_truncate_time_and_bucket_width(kind: str, bits: int, data: st.DataObject) -> None:
     values = data.draw(column_of(BY_KIND[kind]))
@@ -133,7 +133,7 @@ def test_truncate_time_and_bucket_width(kind: str, bits: int, data: st.DataObjec
     assert treated(treatment, kind, values) == each(values, oracle)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     column_of(longs | st.integers(-30, 30) | st.integers(2**53 - 2, 2**53 + 2)),
     st.sets(
@@ -147,7 +147,7 @@ def test_bucket_edges_of_whole_numbers(values: list[object], edges: set[int | fl
     assert treated(BucketEdges(bounds), "long", values) == each(values, ranged(bounds))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     column_of(st.floats(allow_nan=False) | st.integers(-5, 5).map(float)),
     st.sets(st.integers(-5, 5), min_size=1, max_size=4),
@@ -180,7 +180,7 @@ addresses = (
 ) | texts
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(column_of(addresses), st.integers(0, 32), st.integers(0, 128))
 @example(["::1", "fe80::1%eth0", "::ffff:1.2.3.4"], 24, 16)
 def test_truncate_address(values: list[object], prefix4: int, prefix6: int) -> None:
@@ -201,7 +201,7 @@ def test_truncate_address(values: list[object], prefix4: int, prefix6: int) -> N
         assert text is None or str(ip_network(str(text))) == text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(column_of(floats), st.integers(0, 6))
 @example([0.29, 1.1, -0.29, 0.0, -180.0, 0.07, 8.41], 2)
 @example([math.nextafter(step / 100, -math.inf) for step in range(-18_000, 18_000, 7)], 2)

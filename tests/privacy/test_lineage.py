@@ -67,6 +67,8 @@ def test_a_default_stands_in_for_a_value() -> None:
         {"sottovoce_derived": {"by": "counted", "reads": COUNTED}, "type": "string"},
         {"sottovoce_derived": {"by": "counted", "reads": COUNTED}, "type": "Missing"},
         {"sottovoce_from": "a", "default": {"x": 1}},
+        {"sottovoce_from": "a", "type": {"type": "map", "values": "string"}},
+        {"sottovoce_from": "a", "type": ["string", "long"]},
         {
             "sottovoce_from": "a",
             "type": {"type": "record", "name": "R", "fields": [{"name": "x", "type": "int"}]},

@@ -152,6 +152,8 @@ def test_a_session_is_private_unless_the_client_says_no() -> None:
     plan = real_plan()
     frame = pl.DataFrame({"private_session": [True, False, None]})
     assert frame.select(plan.private).to_series().to_list() == [True, False, True]
+    assert frame.filter(~plan.private).height == 1
+    assert frame.filter(~real_plan(without(PLAY, "private_session")).private).height == 3
 
 
 def test_a_derived_column_does_not_take_over_the_raw_one_of_its_name() -> None:

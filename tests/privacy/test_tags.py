@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.avro import registry
 from streams.errors import SchemaError
 from streams.privacy import tags
 from streams.privacy.tags import Leaf
@@ -235,6 +236,20 @@ INVALID = {
 def test_what_is_not_a_schema_is_refused(schema: object) -> None:
     with pytest.raises(SchemaError):
         tags.leaves(schema)
+
+
+def test_tags_that_the_registry_brings_along_count_too() -> None:
+    metadata = {"tags": {"n.Root.a": ["X"]}, "properties": {"owner": "x"}}
+    schema = {**EXTERNAL, registry.METADATA: metadata}
+    assert tags.leaves(schema)["a"].tags == {"X"}
+    assert tags.leaves(schema, {"**.a": ["Y"], "n.Root.a": ["Z"]})["a"].tags == {"X", "Y", "Z"}
+    assert tags.leaves({**EXTERNAL, registry.METADATA: {"tags": None}})["a"].tags == set()
+
+
+@pytest.mark.parametrize("metadata", ["x", ["x"], {"tags": ["x"]}, {"tags": {"**": "x"}}])
+def test_metadata_that_cannot_be_read_is_refused(metadata: object) -> None:
+    with pytest.raises(SchemaError):
+        tags.leaves({**EXTERNAL, registry.METADATA: metadata})
 
 
 def test_external_tags_that_are_not_lists_are_refused() -> None:

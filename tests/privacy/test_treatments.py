@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.privacy.treatments import (
@@ -54,15 +54,17 @@ def test_covers_is_an_order(kind: str, data: st.DataObject) -> None:
         assert one.covers(third)
 
 
-@given(st.integers(), st.integers(1, 50), st.integers(1, 50))
-def test_a_wider_bucket_follows_from_the_narrower(number: int, wide: int, narrow: int) -> None:
-    assume(BucketWidth(wide).covers(BucketWidth(narrow)))
-    assert number // narrow * narrow // wide == number // wide
+@pytest.mark.parametrize("narrow", [1, 3, 4, 6, 12])
+@pytest.mark.parametrize("wide", [1, 3, 4, 6, 12])
+def test_a_wider_bucket_covers_where_it_follows_from_the_narrower(wide: int, narrow: int) -> None:
+    follows = all(n // narrow * narrow // wide == n // wide for n in range(-50, 50))
+    assert BucketWidth(wide).covers(BucketWidth(narrow)) == follows
 
 
 @given(st.sampled_from(tuple(UNIT_MS)), st.sampled_from(tuple(UNIT_MS)), st.integers())
-def test_a_larger_unit_follows_from_the_smaller(large: str, small: str, number: int) -> None:
-    assume(TruncateTime(large).covers(TruncateTime(small)))
+def test_a_larger_unit_follows_from_the_smaller(one: str, other: str, number: int) -> None:
+    large, small = (one, other) if TruncateTime(one).covers(TruncateTime(other)) else (other, one)
+    assert TruncateTime(large).covers(TruncateTime(small))
     assert number // UNIT_MS[small] * UNIT_MS[small] // UNIT_MS[large] == number // UNIT_MS[large]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-Listen = dict[str, Any]
+Record = dict[str, Any]
+Listen = Record
 MINUTE_MS = 60_000
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "offset": pl.Int64,

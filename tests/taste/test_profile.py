@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.taste.profile import Profile, TermFigures, Weighted
 from streams.taste.state import Bounds, TasteState
-from tests.taste.histories import LAST_MINUTE, LISTENERS, Listen, frame, histories, listen
+from tests.taste.histories import LAST_MINUTE, LISTENERS, Listen, Record, frame, histories, listen
 from tests.taste.recount import recount
 
 EXACT = 1e-9
@@ -21,19 +20,19 @@ SCHEMA = fastavro.parse_schema(
 )
 
 
-def profiled(listens: list[Listen], items: int = 20) -> dict[str, Profile]:
+def profiled(listens: list[Listen], items: int = 20) -> dict[str, Record]:
     state = TasteState(Bounds())
     state.fold(frame(listens))
     changed = state.checkpoint().listeners
     return {each["listener"]: each for each in state.profiles(changed, items)}
 
 
-def only(listens: list[Listen], items: int = 20) -> Profile:
+def only(listens: list[Listen], items: int = 20) -> Record:
     (profile,) = profiled(listens, items).values()
     return profile
 
 
-def assert_same_items(found: list[Weighted], wanted: list[Weighted]) -> None:
+def assert_same_items(found: list[Record], wanted: list[Record]) -> None:
     """Same names and weights, heaviest first, equals by name."""
     by_name = {each["name"]: each for each in found}
     assert by_name.keys() == {each["name"] for each in wanted}
@@ -86,8 +85,9 @@ def test_a_profile_does_not_depend_on_who_is_profiled_with_it(listens: list[List
         assert only(alone) == profile
 
 
-def long_term(listens: list[Listen]) -> TermFigures:
-    return only(listens)["terms"][2]
+def long_term(listens: list[Listen]) -> Record:
+    term: Record = only(listens)["terms"][2]
+    return term
 
 
 def test_rates_at_their_ends_are_exact() -> None:

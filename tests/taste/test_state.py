@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.errors import StateError
-from streams.taste.profile import Profile
 from streams.taste.state import Bounds, Dump, TasteState
 from tests.taste.histories import (
     LAST_MINUTE,
     LISTENERS,
     MINUTE_MS,
     Listen,
+    Record,
     cut,
     frame,
     histories,
@@ -21,7 +21,7 @@ from tests.taste.histories import (
 )
 
 ITEMS = 20
-Outcome = tuple[list[Profile], Dump]
+Outcome = tuple[list[Record], Dump]
 FINAL = [listen(listener=listener, artist="last") for listener in LISTENERS]
 """A last listen of everyone, so that what is reordered before it ends at the same offsets."""
 
