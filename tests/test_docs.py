@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+
 from streams import metrics, topics
 from streams.cli.main import app
 from streams.settings import Settings, bundled

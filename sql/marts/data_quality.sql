@@ -1,40 +1,43 @@
 -- Figures are over all plays, rounded, and nothing is told of fewer listeners than the minimum: neither
 -- of those that lack something nor of those that do not.
 CREATE TABLE published.data_quality AS
-WITH plays AS (
-    SELECT listener, day, plays, listens, plays - timed_plays AS untimed,
-        plays - completion_plays AS incomplete, if(country IS NULL, plays, 0) AS stateless
-    FROM base_day
+WITH sums AS (
+    SELECT
+        listener,
+        sum(plays) AS plays,
+        sum(listens) AS listens,
+        sum(timed_plays) AS timed,
+        sum(completion_plays) AS completed,
+        coalesce(sum(plays) FILTER (country IS NOT NULL), 0) AS located
+    FROM base_day GROUP BY listener
+),
+labels AS (
+    SELECT listener, coalesce(sum(plays) FILTER (len(genres) > 0), 0) AS labelled
+    FROM base_artist GROUP BY listener
 ),
 totals AS (
     SELECT
-        count(DISTINCT listener) AS listeners,
+        count(*) AS listeners,
         sum(plays) AS plays,
         sum(listens) AS listens
-    FROM plays
+    FROM sums
 ),
 covered AS (
     SELECT (max(day) - min(day) + 1)::DOUBLE AS days
     FROM base_day ANTI JOIN held ON mart = 'daily_activity' AND cell = day::VARCHAR
 ),
-lacks AS (
-    SELECT 'without length' AS measure, listener, untimed AS lacking, plays FROM plays
-    UNION ALL SELECT 'without completion', listener, incomplete, plays FROM plays
-    UNION ALL SELECT 'without country', listener, stateless, plays FROM plays
-    UNION ALL SELECT 'without genre', listener, if(len(genres) = 0, plays, 0), plays FROM base_artist
+known AS (
+    SELECT 'without length' AS measure, timed AS known, plays FROM sums
+    UNION ALL SELECT 'without completion', completed, plays FROM sums
+    UNION ALL SELECT 'without country', located, plays FROM sums
+    UNION ALL SELECT 'without genre', labelled, plays FROM sums JOIN labels USING (listener)
 ),
 shares AS (
-    SELECT measure, round(100 * sum(lacking) / sum(plays)) AS value
-    FROM lacks
+    SELECT measure, round(100 * (1 - sum(known) / sum(plays))) AS value
+    FROM known
     GROUP BY measure
-    HAVING (
-            sum(lacking) = 0
-            OR count(DISTINCT listener) FILTER (lacking > 0) >= getvariable('min_listeners')
-        )
-        AND (
-            sum(lacking) = sum(plays)
-            OR count(DISTINCT listener) FILTER (lacking < plays) >= getvariable('min_listeners')
-        )
+    HAVING count(*) FILTER (known < plays) NOT BETWEEN 1 AND getvariable('min_listeners') - 1
+        AND count(*) FILTER (known > 0) NOT BETWEEN 1 AND getvariable('min_listeners') - 1
 ),
 records AS (
     SELECT

@@ -1,10 +1,19 @@
--- What marts are made of. A bound on what one listener may contribute belongs here: whatever these
--- views leave away, no cell and no mart sees.
-CREATE TEMP VIEW base_day AS FROM listener_day;
-CREATE TEMP VIEW base_artist AS FROM listener_day_artist;
-CREATE TEMP VIEW base_hour AS FROM listener_day_hour;
+-- What marts are made of: the facts with numbers in the place of pseudonyms. A bound on what one
+-- listener may contribute belongs here: no cell and no mart sees what these tables leave away.
+CREATE TEMP TABLE numbers AS
+SELECT listener, row_number() OVER ()::INTEGER AS number
+FROM (SELECT DISTINCT listener FROM listener_day);
 
-CREATE TEMP VIEW segments AS
+CREATE TEMP TABLE base_day AS
+SELECT listener_day.* REPLACE (number AS listener) FROM listener_day JOIN numbers USING (listener);
+CREATE TEMP TABLE base_artist AS
+SELECT listener_day_artist.* REPLACE (number AS listener)
+FROM listener_day_artist JOIN numbers USING (listener);
+CREATE TEMP TABLE base_hour AS
+SELECT listener_day_hour.* REPLACE (number AS listener)
+FROM listener_day_hour JOIN numbers USING (listener);
+
+CREATE TEMP TABLE segments AS
 WITH activity AS (
     SELECT listener, count(DISTINCT day) AS active_days, sum(listens) AS listens
     FROM base_day GROUP BY listener
@@ -24,8 +33,8 @@ SELECT
     if(2 * artists >= listens, 'explorer', 'loyal') AS breadth
 FROM activity LEFT JOIN breadths USING (listener);
 
-CREATE TEMP VIEW active_weeks AS
+CREATE TEMP TABLE active_weeks AS
 SELECT DISTINCT listener, date_trunc('week', day)::DATE AS week FROM base_day;
 
-CREATE TEMP VIEW cohorts AS
+CREATE TEMP TABLE cohorts AS
 SELECT listener, min(week) AS cohort FROM active_weeks GROUP BY listener;

@@ -1,5 +1,5 @@
--- Who is in which cell of which mart, and what that listener adds to it. A part is a set of cells whose
--- sum an outsider may know; the sum less the cells published is what the cells held back add up to.
+-- Who is in which cell of which mart, once, and what that listener adds to it. A part is a set of cells
+-- whose sum an outsider may know; the sum less the published cells is that of the cells held back.
 --
 --   all           every play is in one cell of it; any complete mart tells the sum
 --   weekday n     the same for one day of the week: days and hours both add up to it
@@ -11,57 +11,52 @@ CREATE TEMP TABLE cells (
     mart VARCHAR,
     part VARCHAR,
     cell VARCHAR,
-    listener BIGINT,
+    listener INTEGER,
     plays BIGINT DEFAULT 1,
     listens BIGINT DEFAULT 0,
     skips BIGINT DEFAULT 0,
     ms_played BIGINT DEFAULT 0
 );
 
--- Numbers instead of pseudonyms: what follows counts listeners over and over.
-CREATE TEMP TABLE numbers AS
-SELECT listener, row_number() OVER () AS number FROM (SELECT DISTINCT listener FROM base_day);
+INSERT INTO cells
+SELECT 'daily_activity', 'all', day::VARCHAR, listener,
+    sum(plays), sum(listens), sum(skips), sum(ms_played)
+FROM base_day GROUP BY day, listener;
 
 INSERT INTO cells
-SELECT place.mart, place.part, place.cell, number, sum(plays), sum(listens), sum(skips), sum(ms_played)
-FROM (
-    SELECT base_day.*, unnest([
-        {'mart': 'daily_activity', 'part': 'all', 'cell': day::VARCHAR},
-        {'mart': 'daily_activity', 'part': 'weekday ' || isodow(day), 'cell': day::VARCHAR},
-        {'mart': 'countries', 'part': 'all', 'cell': coalesce(country, '(unknown)')},
-        {'mart': 'devices', 'part': 'all', 'cell': coalesce(device_class, '(unknown)')},
-        {'mart': 'listener_segments', 'part': 'all', 'cell': intensity || ' ' || breadth}
-    ]) AS place
-    FROM base_day JOIN segments USING (listener)
-)
-JOIN numbers USING (listener)
-GROUP BY ALL;
+SELECT 'hour_of_week', 'all', isodow(day) || ' ' || hour, listener,
+    sum(plays), sum(listens), sum(skips), sum(ms_played)
+FROM base_hour GROUP BY isodow(day), hour, listener;
 
 INSERT INTO cells
-SELECT place.mart, place.part, place.cell, number, sum(plays), sum(listens), sum(skips), sum(ms_played)
-FROM (
-    SELECT *, unnest([
-        {'mart': 'hour_of_week', 'part': 'all', 'cell': isodow(day) || ' ' || hour},
-        {'mart': 'hour_of_week', 'part': 'weekday ' || isodow(day), 'cell': isodow(day) || ' ' || hour}
-    ]) AS place
-    FROM base_hour
-)
-JOIN numbers USING (listener)
-GROUP BY ALL;
+SELECT mart, 'weekday ' || if(mart = 'hour_of_week', cell[1], isodow(cell::DATE)::VARCHAR), cell,
+    listener, plays, listens, skips, ms_played
+FROM cells WHERE mart IN ('daily_activity', 'hour_of_week');
 
 INSERT INTO cells
-SELECT 'artists', 'all', artist, number, sum(plays), sum(listens), sum(skips), sum(ms_played)
-FROM base_artist JOIN numbers USING (listener)
-GROUP BY artist, number;
+SELECT 'countries', 'all', coalesce(country, '(unknown)') AS cell, listener,
+    sum(plays), sum(listens), sum(skips), sum(ms_played)
+FROM base_day GROUP BY cell, listener;
+
+INSERT INTO cells
+SELECT 'devices', 'all', coalesce(device_class, '(unknown)') AS cell, listener,
+    sum(plays), sum(listens), sum(skips), sum(ms_played)
+FROM base_day GROUP BY cell, listener;
+
+INSERT INTO cells
+SELECT 'artists', 'all', artist, listener,
+    sum(plays), sum(listens), sum(skips), sum(ms_played)
+FROM base_artist GROUP BY artist, listener;
+
+INSERT INTO cells
+SELECT 'listener_segments', 'all', intensity || ' ' || breadth AS cell, listener,
+    sum(plays), sum(listens), sum(skips), sum(ms_played)
+FROM base_day JOIN segments USING (listener) GROUP BY cell, listener;
 
 -- Which listeners an artist has within a genre: of whom, by public knowledge, the genre consists.
 CREATE TEMP TABLE artists_of_genres AS
-SELECT DISTINCT genre, artist AS cell, number AS listener
-FROM (
-    SELECT listener, artist, unnest(if(len(genres) > 0, genres, ['(unknown)'])) AS genre
-    FROM base_artist
-)
-JOIN numbers USING (listener);
+SELECT DISTINCT unnest(if(len(genres) > 0, genres, ['(unknown)'])) AS genre, artist AS cell, listener
+FROM base_artist;
 
 INSERT INTO cells (mart, part, cell, listener)
 SELECT DISTINCT 'genres', 'genres', genre, listener FROM artists_of_genres;
@@ -89,11 +84,9 @@ JOIN base_artist ON base_artist.genres = combinations.genres
 GROUP BY narrow, wide;
 
 INSERT INTO cells (mart, part, cell, listener)
-SELECT 'listener_segments', 'listeners', intensity || ' ' || breadth, number
-FROM segments JOIN numbers USING (listener)
+SELECT 'listener_segments', 'listeners', intensity || ' ' || breadth, listener FROM segments
 UNION ALL
-SELECT 'retention', 'listeners', cohort::VARCHAR, number
-FROM cohorts JOIN numbers USING (listener);
+SELECT 'retention', 'listeners', cohort::VARCHAR, listener FROM cohorts;
 
 -- A cohort in its first week is the cohort itself; in a later week it is those back and those away.
 INSERT INTO cells (mart, part, cell, listener)
@@ -107,8 +100,7 @@ SELECT
     if(active_weeks.week IS NULL, 'away ', 'back ')
         || if(told_by_day, weeks.week::VARCHAR, cohort || ' ' || weeks.week),
     if(weeks.week = cohort, cohort::VARCHAR, cohort || ' ' || weeks.week),
-    number
+    cohorts.listener
 FROM cohorts
 JOIN weeks ON weeks.week >= cohort
-LEFT JOIN active_weeks ON active_weeks.listener = cohorts.listener AND active_weeks.week = weeks.week
-JOIN numbers ON numbers.listener = cohorts.listener;
+LEFT JOIN active_weeks ON active_weeks.listener = cohorts.listener AND active_weeks.week = weeks.week;

@@ -7,7 +7,7 @@ SELECT DISTINCT mart, cell
 FROM (
     SELECT mart, part, cell FROM cells
     GROUP BY mart, part, cell
-    HAVING count(DISTINCT listener) < getvariable('min_listeners')
+    HAVING count(*) < getvariable('min_listeners')
 );
 
 -- Nobody back in a week: there is no row to publish, so all of the cohort is held there.
@@ -16,10 +16,3 @@ SELECT mart, cell FROM cells
 WHERE mart = 'retention'
 GROUP BY mart, cell
 HAVING bool_and(part LIKE 'away %');
-
-CREATE TEMP VIEW parts AS
-SELECT mart, part, cell, listener FROM cells
-UNION ALL
--- Genres that are held can be told from the others, but not from one another.
-SELECT 'artists', if(held.cell IS NULL, 'genre ' || genre, 'held genres'), artists_of_genres.cell, listener
-FROM artists_of_genres LEFT JOIN held ON held.mart = 'genres' AND held.cell = genre;

@@ -9,6 +9,7 @@ import polars as pl
 from streams.avro import wire
 from streams.avro.columns import ColumnDecoder
 from streams.avro.encode import ColumnEncoder, RecordEncoder
+from streams.avro.nested import NestedEncoder
 from streams.avro.registry import Registry
 from streams.avro.schemas import Schemas
 from streams.errors import StateError
@@ -27,8 +28,13 @@ class Codecs:
         schema = self.schemas[topic.schema]
         return ColumnEncoder(schema, await self._register(topic))
 
+    async def nested(self, topic: Topic) -> NestedEncoder:
+        """Encoder from columns, for schemas with records within."""
+        schema = self.schemas[topic.schema]
+        return NestedEncoder(schema, await self._register(topic))
+
     async def records(self, topic: Topic) -> RecordEncoder:
-        """Encoder from records, for nested schemas."""
+        """Encoder from records, one by one."""
         schema = self.schemas[topic.schema]
         return RecordEncoder(schema, await self._register(topic))
 

@@ -67,7 +67,7 @@ class Taste:
         """Schemas of what it writes."""
         self._sender, self._reader = sender, reader
         self._states = await self._codecs.columns(TASTE_STATE)
-        self._profiles = await self._codecs.records(PROFILES)
+        self._profiles = await self._codecs.nested(PROFILES)
 
     async def resume(self, partitions: set[int], generation: int) -> Mapping[int, int]:
         """Drop what was given up, restore what is new, read on from where the state ends."""
@@ -121,13 +121,14 @@ class Taste:
 
     async def _write_partition(self, number: int, partition: _Partition) -> None:
         # What changed stays noted until all of it is written: a checkpoint may be cut short.
+        # Nothing takes listeners away here, so none is among `gone`.
         partition.changed.update(partition.state.checkpoint().listeners)
         if partition.changed:
             changed = sorted(partition.changed)
-            profiles = list(partition.state.profiles(changed, self._settings.profile_items))
-            keys = [profile["listener"].encode() for profile in profiles]
-            await self._send(PROFILES, number, keys, self._profiles.encode(profiles))
-            metrics.PROFILES_WRITTEN.inc(len(profiles))
+            for page in partition.state.profile_frames(changed, self._settings.profile_items):
+                keys = [listener.encode() for listener in page["listener"].to_list()]
+                await self._send(PROFILES, number, keys, self._profiles.encode(page))
+                metrics.PROFILES_WRITTEN.inc(len(page))
             states = partition.state.dump(changed)
             await self._send(
                 TASTE_STATE,

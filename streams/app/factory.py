@@ -29,7 +29,7 @@ def create_app(settings: Settings, name: str, role: Role, progress: Progress) ->
         f"sottovoce-{name}",
         broker=[f"kafka://{address.strip()}" for address in settings.brokers.split(",")],
         store="memory://",
-        datadir=str(Path(tempfile.gettempdir()) / "sottovoce-faust"),  # it insists; nothing goes there
+        datadir=str(Path(tempfile.gettempdir()) / "sottovoce-faust"),  # it wants one; stays empty
         autodiscover=False,
         web_enabled=False,
         topic_allow_declare=False,

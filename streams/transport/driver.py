@@ -199,6 +199,9 @@ class BatchConsumer(stock.Consumer):
         await super().perform_seek()
         for tp, offset in (await self.transport.resume(self.assignment())).items():
             await self.seek(tp, offset)
+        for tp, committed in self._committed_offset.items():
+            if tp.topic in self.transport.batched and committed is not None:
+                self.transport.on_committed(tp.topic, tp.partition, committed)
 
     async def wait_empty(self) -> None:
         """Have the roles write what they hold, so that their batches can be acknowledged."""

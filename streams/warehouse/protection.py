@@ -1,9 +1,9 @@
 """Decides which cells of the marts are published, before any mart is built.
 
 A cell with too few listeners is held back, and then more, until no subtraction of published figures
-that is tried leaves few listeners. What is tried is in ``sql/protection/hold_more``, a file for each
-kind; what a cell is, in ``sql/protection/cells.sql``. Marts leave out what stands in the temporary
-table ``held``.
+that is tried leaves few listeners. ``sql/protection/cells.sql`` says what a cell is, the files in
+``sql/protection/hold_more`` what is tried, one kind each. Marts leave out what stands in the
+temporary table ``held``.
 
 This bounds how few listeners a figure is about. It does not bound how much of it is due to one of
 them, nor what two releases tell if one is subtracted from the other.

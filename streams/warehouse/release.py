@@ -117,11 +117,9 @@ class _Building:
     def _clear(self) -> None:
         """Remove what interrupted releases left, and Parquet files of older releases."""
         folder = self._released.parent
-        for begun in (
-            *folder.glob(f"{self._released.name}.tmp-*"),
-            *folder.glob(".parquet-link-*"),
-        ):
-            begun.unlink()
+        for name in (f"{self._released.name}.tmp-*", ".parquet-link-*", ".release.json.*"):
+            for begun in folder.glob(name):
+                begun.unlink()
         for files in folder.glob(".parquet-*"):
             if not (self._link.is_symlink() and os.readlink(self._link) == files.name):
                 shutil.rmtree(files)
@@ -162,8 +160,11 @@ def _rows(cursor: duckdb.DuckDBPyConnection, mart: str) -> int:
 
 
 def request_release(data: Path) -> str:
-    """Ask the process that holds the warehouse for a release; the id its manifest will carry."""
-    request = secrets.token_hex(8)
+    """Ask the process that holds the warehouse for a release; the id its manifest will carry.
+
+    Who asks while another request waits shares its answer.
+    """
+    request = pending_request(data) or secrets.token_hex(8)
     _write_whole(_request_file(data), request)
     return request
 

@@ -8,19 +8,18 @@ marts do not.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from streams.errors import WarehouseError
 
 TABLE_ROWS = 50
-"""Most rows of an artist, genre or country table; the released file has the rest."""
+"""Most rows of the table of a ranking; the released file has the rest."""
 
 COHORTS, WEEKS_LATER = 12, 10
 """The newest cohorts, and the weeks after the first, that the retention table has room for."""
@@ -42,11 +41,12 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """A row of ``daily_activity``."""
+class Period:
+    """Days of ``daily_activity``, from ``start`` to before ``end``; ``listeners`` is their mean."""
 
-    day: date
-    listeners: int
+    start: date
+    end: date
+    listeners: float
     plays: int
     listens: int
     minutes: float
@@ -54,8 +54,20 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """``daily_activity`` by ``unit``: day, week or month. Periods without a row are left out."""
+
+    first: date
+    last: date
+    days: int
+    most_listeners: int
+    unit: str
+    periods: list[Period]
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
-    """A row of ``artists``, ``genres`` or ``countries``."""
+    """A row of ``artists``, ``genres``, ``countries`` or ``devices``."""
 
     name: str
     listeners: int
@@ -74,15 +86,6 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """A row of ``hour_of_week``; ``weekday`` from 1, Monday."""
-
-    weekday: int
-    hour: int
-    listens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Segment:
     """A row of ``listener_segments``."""
 
@@ -97,19 +100,8 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
-    """A row of ``retention``."""
-
-    cohort: date
-    weeks_later: int
-    cohort_listeners: int
-    listeners: int
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
 class Cohort:
-    """Listeners who began in the week of ``start``; ``shares`` of them by weeks later, from 1."""
+    """``retention`` of those who began in the week of ``start``; shares by weeks later, from 1."""
 
     start: date
     listeners: int
@@ -127,14 +119,15 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Marts:
-    """What the report shows of a release."""
+    """What the report shows; ``hours`` are listens by weekday, 1 is Monday, and hour."""
 
     release: Release
-    days: list[Day]
+    activity: Activity | None
     artists: Ranking
     genres: Ranking
     countries: Ranking
-    hours: list[Hour]
+    devices: Ranking
+    hours: dict[tuple[int, int], int]
     segments: list[Segment]
     cohorts: list[Cohort]
     quality: list[Measure]
@@ -157,18 +150,18 @@ def render(released: Path, out: Path) -> None:
     Raises:
         WarehouseError: there is no release, it is not of this version, or ``out`` is not writable.
     """
-    # Loading altair takes longer than most commands; this module is imported by some that need none.
-    from streams.warehouse.charts import draw
+    # Loading altair takes longer than most commands; some that need none import this module.
+    from streams.warehouse import charts
 
     marts = read(released)
     page = _template().render(
         marts=marts,
-        headline=headline(marts),
-        charts=draw(marts),
         minimum=marts.release.min_listeners,
         one_person=_one_person(marts),
+        headline=headline(marts),
+        charts=charts.draw(marts),
         weekdays=WEEKDAYS,
-        heat={(cell.weekday, cell.hour): cell.listens for cell in marts.hours},
+        weeks=range(1, max((max(cohort.shares) for cohort in marts.cohorts), default=0) + 1),
     )
     _write_whole(out, page)
 
@@ -194,33 +187,33 @@ def read(released: Path) -> Marts:
 def headline(marts: Marts) -> list[Figure]:
     """The numbers on top: rounded totals of ``data_quality``, the rest over the days shown."""
     rounded = {measure.measure: measure.value for measure in marts.quality}
-    days = marts.days
-    plays = sum(day.plays for day in days)
-    minutes = sum(day.minutes for day in days)
-    skips = sum(day.skip_rate * day.plays for day in days)
-    shown = "on the days shown"
+    shown = marts.activity
+    periods = shown.periods if shown else []
+    plays = sum(period.plays for period in periods)
+    minutes = sum(period.minutes for period in periods)
+    skips = sum(period.skip_rate * period.plays for period in periods)
+    listeners = Figure("Listeners", number(rounded.get("listeners")), "to the nearest ten")
+    listens = Figure("Listens", number(rounded.get("listens")), "to the nearest hundred")
+    covered = rounded.get("days covered")
+    days = f"of {number(covered)} covered" if covered else "of those covered"
+    # What is too small to survive the rounding is told of the days shown only.
+    if shown and not rounded.get("listeners"):
+        listeners = Figure("Listeners", number(shown.most_listeners), "on the busiest day")
+    if shown and not rounded.get("listens"):
+        counted = sum(period.listens for period in periods)
+        listens = Figure("Listens", number(counted), "on the days shown")
     return [
-        _total(
-            Figure("Listeners", number(rounded.get("listeners")), "to the nearest ten"),
-            Figure(
-                "Listeners",
-                number(max((day.listeners for day in days), default=None)),
-                "on the busiest day",
-            ),
-        ),
-        _total(
-            Figure("Listens", number(rounded.get("listens")), "to the nearest hundred"),
-            Figure("Listens", number(sum(day.listens for day in days) if days else None), shown),
-        ),
-        Figure("Hours heard", number(minutes / 60) if minutes else "–", shown),
-        Figure("Skip rate", percent(skips / plays) if plays else "–", f"of plays {shown}"),
-        Figure("Days shown", number(len(days)), _of_days(rounded.get("days covered"))),
+        listeners,
+        listens,
+        Figure("Hours heard", number(minutes / 60 if minutes else None), "on the days shown"),
+        Figure("Skip rate", percent(skips / plays) if plays else number(None), "of plays"),
+        Figure("Days shown", number(shown.days if shown else 0), days),
     ]
 
 
 def number(value: float | None) -> str:
-    """A count with thousands separators; a dash where there is none."""
-    return "–" if value is None else f"{value:,.0f}"
+    """A count with thousands separators; a hyphen where there is none."""
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def percent(share: float) -> str:
@@ -233,13 +226,9 @@ def long_date(day: date) -> str:
     return f"{day.day} {day:%b %Y}"
 
 
-def _total(rounded: Figure, shown: Figure) -> Figure:
-    """``rounded``, unless it was too small to survive the rounding."""
-    return shown if rounded.value in ("–", "0") else rounded
-
-
-def _of_days(covered: float | None) -> str:
-    return f"of {number(covered)} covered" if covered else "with enough listeners"
+def _moment(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return f"{long_date(moment.date())}, {moment:%H:%M} UTC"
 
 
 def _measured(measure: Measure) -> str:
@@ -248,10 +237,6 @@ def _measured(measure: Measure) -> str:
     if measure.value == 0 and "nearest" in measure.unit:
         return "under 5" if measure.unit.endswith("ten") else "under 50"
     return number(measure.value)
-
-
-def _unit(measure: Measure) -> str:
-    return measure.unit.removeprefix("percent ")
 
 
 def _one_person(marts: Marts) -> bool:
@@ -269,6 +254,7 @@ def _marts(connection: duckdb.DuckDBPyConnection) -> Marts:
         ranked = rows(Ranked, columns, mart, f"listens DESC, {name}")
         return Ranking(ranked[:TABLE_ROWS], len(ranked))
 
+    hours = connection.execute("SELECT weekday, hour, listens FROM hour_of_week").fetchall()
     return Marts(
         # As milliseconds: fetching a TIMESTAMPTZ takes a package that nothing else here needs.
         release=rows(
@@ -277,42 +263,60 @@ def _marts(connection: duckdb.DuckDBPyConnection) -> Marts:
             "release",
             "id",
         )[0],
-        days=rows(
-            Day, "day, listeners, plays, listens, minutes, skip_rate", "daily_activity", "day"
-        ),
+        activity=_activity(connection),
         artists=ranking("artists", "artist"),
         genres=ranking("genres", "genre"),
         countries=ranking("countries", "country"),
-        hours=rows(Hour, "weekday, hour, listens", "hour_of_week", "weekday, hour"),
+        devices=ranking("devices", "device_class"),
+        hours={(weekday, hour): listens for weekday, hour, listens in hours},
         segments=rows(
             Segment,
             "intensity, breadth, listeners, plays, listens, minutes, skip_rate, active_days",
             "listener_segments",
             "list_position(['light', 'regular', 'heavy'], intensity), breadth",
         ),
-        cohorts=_cohorts(
-            rows(
-                Return,
-                "cohort, weeks_later, cohort_listeners, listeners, share",
-                "retention",
-                "cohort, weeks_later",
-            )
-        ),
+        cohorts=_cohorts(connection),
         quality=rows(Measure, "measure, value, unit", "data_quality", "rowid"),
     )
 
 
-def _cohorts(returns: Sequence[Return]) -> list[Cohort]:
+def _activity(connection: duckdb.DuckDBPyConnection) -> Activity | None:
+    """The days, put together so that each bar of a chart stays wide enough to see."""
+    span = connection.execute(
+        "SELECT min(day), max(day), count(*), max(listeners) FROM daily_activity"
+    ).fetchone()
+    if span is None or not span[2]:
+        return None
+    first, last, days, most_listeners = span
+    unit = (
+        "day" if (last - first).days <= 100 else "week" if (last - first).days <= 800 else "month"
+    )
+    periods = connection.execute(
+        f"""
+        SELECT date_trunc('{unit}', day)::DATE AS start, (start + INTERVAL 1 {unit})::DATE,
+            avg(listeners), sum(plays), sum(listens), sum(minutes),
+            sum(skip_rate * plays) / sum(plays)
+        FROM daily_activity GROUP BY start ORDER BY start
+        """
+    )
+    return Activity(
+        first, last, days, most_listeners, unit, [Period(*row) for row in periods.fetchall()]
+    )
+
+
+def _cohorts(connection: duckdb.DuckDBPyConnection) -> list[Cohort]:
     """The newest cohorts of which somebody is known to have come back, oldest first."""
     cohorts: dict[date, Cohort] = {}
-    for row in returns:
-        if 1 <= row.weeks_later <= WEEKS_LATER:
-            cohort = cohorts.setdefault(row.cohort, Cohort(row.cohort, row.cohort_listeners, {}))
-            cohort.shares[row.weeks_later] = row.share
+    for start, weeks_later, listeners, share in connection.execute(
+        "SELECT cohort, weeks_later, cohort_listeners, share FROM retention"
+        " WHERE weeks_later BETWEEN 1 AND $1 ORDER BY cohort, weeks_later",
+        [WEEKS_LATER],
+    ).fetchall():
+        cohorts.setdefault(start, Cohort(start, listeners, {})).shares[weeks_later] = share
     return list(cohorts.values())[-COHORTS:]
 
 
-def _template() -> Environment.template_class:  # type: ignore[name-defined]
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -325,9 +329,8 @@ def _template() -> Environment.template_class:  # type: ignore[name-defined]
         "percent": percent,
         "hours": lambda minutes: number(minutes / 60),
         "date": long_date,
-        "time": lambda ms: f"{datetime.fromtimestamp(ms / 1000, UTC):%d %b %Y, %H:%M} UTC".lstrip("0"),
+        "time": _moment,
         "measured": _measured,
-        "unit": _unit,
     }
     return environment.get_template("report.html.j2")
 

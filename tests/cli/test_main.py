@@ -5,32 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "streams", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-def run(*arguments: str, cwd: Path) -> tuple[int, str, str]:
-    process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+from tests.cli.command import run, start
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -82,10 +63,11 @@ def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_embedded_is_here")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("after_s", [0.5, 6.0])
 def test_a_demo_that_is_stopped_leaves_no_process(
-    tmp_path: Path, number: signal.Signals, after_s: float, _embedded_is_here: None
+    tmp_path: Path, number: signal.Signals, after_s: float
 ) -> None:
     process = start("demo", "--plays", "1000000", cwd=tmp_path)
     deadline = time.monotonic() + after_s

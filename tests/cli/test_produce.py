@@ -18,7 +18,10 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_both_shapes_give_the_same(tmp_path: Path) -> None:
     expected = [("Añejo, Band", ("rock", "folk rock")), ("Other", ())]
-    lines = '{"artist": "Añejo, Band", "genres": ["rock", "folk rock"]}\n{"artist": "Other", "genres": []}\n'
+    lines = (
+        '{"artist": "Añejo, Band", "genres": ["rock", "folk rock"]}\n'
+        '{"artist": "Other", "genres": []}\n'
+    )
     assert list(read_catalogue(written(tmp_path, lines))) == expected
     table = 'artist,genres\n"Añejo, Band",rock; folk rock\nOther,\n'
     assert list(read_catalogue(written(tmp_path, table))) == expected

@@ -46,6 +46,7 @@ class Attacker:
         self.cell_of: dict[str, Callable[[Listen], Cell]] = {
             "daily_activity": lambda x: (day_of(x),),
             "countries": lambda x: (x["country"] or UNKNOWN,),
+            "devices": lambda x: (x["device_class"] or UNKNOWN,),
             "artists": lambda x: (x["artist"],),
             "hour_of_week": lambda x: (day_of(x).isoweekday(), hour_of(x)),
             "listener_segments": lambda x: self.segment[x["listener"]],
@@ -88,7 +89,9 @@ class Attacker:
             finding
             for mart in self.cell_of
             if self._published(mart, group)
-            for finding in self._small(self._net(self._held(mart, group), []), f"{name} less {mart}")
+            for finding in self._small(
+                self._net(self._held(mart, group), []), f"{name} less {mart}"
+            )
         ]
         genres = [
             x["listener"]
@@ -154,7 +157,7 @@ class Attacker:
         for listener, cohort in self.cohort.items():
             members[cohort].add(listener)
         findings = []
-        held = defaultdict(lambda: (set[str](), set[str]()))
+        held: dict[date, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
         for week in {week for weeks in self.weeks.values() for week in weeks}:
             for cohort in (each for each in members if each <= week):
                 back = {each for each in members[cohort] if week in self.weeks[each]}

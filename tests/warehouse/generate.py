@@ -15,20 +15,18 @@ DAY_MS = 86_400_000
 SUNDAY = int(datetime(2026, 1, 4, tzinfo=UTC).timestamp() * 1_000)
 """The first day of most worlds: its week has one day, the hardest case for retention."""
 
-SCHEMA = pl.Schema(
-    {
-        "listener": pl.String,
-        "started_at": pl.Int64,
-        "ms_played": pl.Int32,
-        "completion": pl.Int32,
-        "counted": pl.Boolean,
-        "skipped": pl.Boolean,
-        "artist": pl.String,
-        "genres": pl.List(pl.String),
-        "country": pl.String,
-        "device_class": pl.String,
-    }
-)
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "listener": pl.String,
+    "started_at": pl.Int64,
+    "ms_played": pl.Int32,
+    "completion": pl.Int32,
+    "counted": pl.Boolean,
+    "skipped": pl.Boolean,
+    "artist": pl.String,
+    "genres": pl.List(pl.String),
+    "country": pl.String,
+    "device_class": pl.String,
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Every fact and mart counted again from a plain list of listens: the oracle of the warehouse's tests.
+"""Every fact and mart counted again from a plain list of listens: the oracle of these tests.
 
-Slow and obvious on purpose. Ratios and minutes stay unrounded; `same` compares them with what a mart
-shows to so many digits.
+Slow and obvious on purpose. Ratios and minutes stay unrounded; `same` compares them with what a
+mart shows to so many digits.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def marts(listens: Sequence[Listen]) -> Marts:
         "artists": _cells(listens, lambda x: [(x["artist"],)], ("artist",)),
         "genres": _cells(listens, lambda x: [(genre,) for genre in genres_of(x)], ("genre",)),
         "countries": _cells(listens, lambda x: [(x["country"] or UNKNOWN,)], ("country",)),
-        "hour_of_week": _hours(listens),
+        "devices": _cells(listens, lambda x: [(x["device_class"] or UNKNOWN,)], ("device_class",)),
+        "hour_of_week": _cells(
+            listens, lambda x: [(day_of(x).isoweekday(), hour_of(x))], ("weekday", "hour")
+        ),
         "listener_segments": _segments(listens),
         "retention": _retention(listens),
     }
@@ -133,20 +136,12 @@ def _cells(
     return rows
 
 
-def _hours(listens: Sequence[Listen]) -> list[Row]:
-    rows = _cells(listens, lambda x: [(day_of(x).isoweekday(), hour_of(x))], ("weekday", "hour"))
-    kept = ("weekday", "hour", "listeners", "plays", "listens")
-    return [{name: row[name] for name in kept} for row in rows]
-
-
 def _segments(listens: Sequence[Listen]) -> list[Row]:
     segment = segments(listens)
     rows = _cells(listens, lambda x: [segment[x["listener"]]], ("intensity", "breadth"))
     for row in rows:
         members = {
-            listener
-            for listener, of in segment.items()
-            if of == (row["intensity"], row["breadth"])
+            listener for listener, of in segment.items() if of == (row["intensity"], row["breadth"])
         }
         days = {(x["listener"], day_of(x)) for x in listens if x["listener"] in members}
         row["active_days"] = len(days) / len(members)
@@ -184,6 +179,7 @@ KEYS = {
     "artists": ("artist",),
     "genres": ("genre",),
     "countries": ("country",),
+    "devices": ("device_class",),
     "hour_of_week": ("weekday", "hour"),
     "listener_segments": ("intensity", "breadth"),
     "retention": ("cohort", "weeks_later"),

@@ -28,9 +28,7 @@ def append(
 ) -> None:
     """Listens as the next records of partition 0."""
     counts = {Counter.FOLDED: len(listens)} if counters is None else counters
-    warehouse.append(
-        [facts.partials(frame(listens))], Positions({0: next_offset}), counts, NOW
-    )
+    warehouse.append([facts.partials(frame(listens))], Positions({0: next_offset}), counts, NOW)
 
 
 @contextmanager
@@ -41,7 +39,9 @@ def holding(folder: Path, listens: Sequence[Listen]) -> Iterator[Warehouse]:
         yield warehouse
 
 
-def release(warehouse: Warehouse, folder: Path, minimum: int, request: str | None = None) -> Manifest:
+def release(
+    warehouse: Warehouse, folder: Path, minimum: int, request: str | None = None
+) -> Manifest:
     return publish(warehouse, SQL, folder / "reporting.duckdb", minimum, NOW, request)
 
 

@@ -103,7 +103,7 @@ async def running(brokers: str, data: Path, *, idempotence: bool) -> AsyncIterat
         "SOTTOVOCE_DATA": str(data),
         "SOTTOVOCE_IDEMPOTENCE": str(idempotence),
         "SOTTOVOCE_SESSION_TIMEOUT_S": "6",
-        "SOTTOVOCE_CHECKPOINT_S": "0.5",
+        "SOTTOVOCE_CHECKPOINT_S": "1",
         "SOTTOVOCE_RELEASE_S": "86400",
         "SOTTOVOCE_TOP_GENRES": "256",  # no listener has more: nothing is pruned
     }

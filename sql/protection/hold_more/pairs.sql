@@ -2,17 +2,19 @@
 -- other. Where few listeners have a share in the difference, the smallest published cell of the two is
 -- held; one pair at a time, for this is rare and one cell may settle several.
 INSERT OR IGNORE INTO held
-WITH sums AS (
+WITH shared AS (
+    FROM cells WHERE part IN ('all', 'listeners') OR part LIKE 'weekday %'
+),
+sums AS (
     SELECT
         mart, part, listener,
         sum(plays) AS plays, sum(listens) AS listens, sum(skips) AS skips, sum(ms_played) AS ms_played
-    FROM cells SEMI JOIN held USING (mart, cell)
-    WHERE part IN (SELECT part FROM cells GROUP BY part HAVING count(DISTINCT mart) > 1)
+    FROM shared SEMI JOIN held USING (mart, cell)
     GROUP BY mart, part, listener
 ),
 published AS (
-    SELECT mart, part, cell, count(DISTINCT listener) AS listeners
-    FROM cells ANTI JOIN held USING (mart, cell)
+    SELECT mart, part, cell, count(*) AS listeners
+    FROM shared ANTI JOIN held USING (mart, cell)
     GROUP BY mart, part, cell
 ),
 marts AS (SELECT DISTINCT mart, part FROM published),

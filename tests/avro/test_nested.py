@@ -1,0 +1,140 @@
+"""Nested encoding against fastavro, byte for byte."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+from fastavro import parse_schema, schemaless_writer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.avro import schemas as schema_files
+from streams.avro import wire
+from streams.avro.nested import NestedEncoder
+from streams.errors import SchemaError
+from streams.settings import load
+
+PROFILE = schema_files.load(load().schemas)["taste-profile"]
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+FLOATS = st.floats(allow_nan=False)
+WEIGHTED = st.fixed_dictionaries({"name": st.text(), "weight": FLOATS, "share": FLOATS})
+TERM = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["short", "medium", "long"]),
+        "half_life_days": FLOATS,
+        "plays": FLOATS,
+        "listens": FLOATS,
+        "minutes": FLOATS,
+        "skip_rate": FLOATS,
+        "completion": st.none() | FLOATS,
+        "discovery_rate": FLOATS,
+        "repeat_share": FLOATS,
+        "artist_diversity": FLOATS,
+        "genre_diversity": FLOATS,
+        "artists": st.lists(WEIGHTED, max_size=3),
+        "genres": st.lists(WEIGHTED, max_size=3),
+    }
+)
+PROFILES = st.fixed_dictionaries(
+    {
+        "listener": st.text(),
+        "epoch": st.integers(-(2**31), 2**31 - 1),
+        "as_of": NUMBERS,
+        "first_at": NUMBERS,
+        "plays": NUMBERS,
+        "listens": NUMBERS,
+        "terms": st.lists(TERM, max_size=3),
+        "rhythm": st.lists(FLOATS, max_size=4),
+    }
+)
+WEIGHTED_TYPE = pl.List(pl.Struct({"name": pl.String, "weight": pl.Float64, "share": pl.Float64}))
+SHAPE = pl.Schema(
+    {
+        "listener": pl.String,
+        "epoch": pl.Int32,
+        **dict.fromkeys(("as_of", "first_at", "plays", "listens"), pl.Int64),
+        "terms": pl.List(
+            pl.Struct(
+                {
+                    "name": pl.String,
+                    **dict.fromkeys(
+                        (
+                            "half_life_days",
+                            "plays",
+                            "listens",
+                            "minutes",
+                            "skip_rate",
+                            "completion",
+                            "discovery_rate",
+                            "repeat_share",
+                            "artist_diversity",
+                            "genre_diversity",
+                        ),
+                        pl.Float64,
+                    ),
+                    "artists": WEIGHTED_TYPE,
+                    "genres": WEIGHTED_TYPE,
+                }
+            )
+        ),
+        "rhythm": pl.List(pl.Float64),
+    }
+)
+
+
+def by_fastavro(records: list[dict[str, Any]]) -> list[bytes]:
+    schema = parse_schema(PROFILE)
+    encoded = []
+    for record in records:
+        stream = io.BytesIO()
+        schemaless_writer(stream, schema, record)
+        encoded.append(wire.frame(9, stream.getvalue()))
+    return encoded
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(PROFILES, max_size=4))
+def test_the_bytes_are_those_of_fastavro(records: list[dict[str, Any]]) -> None:
+    frame = pl.DataFrame(records, schema=SHAPE)
+    assert NestedEncoder(PROFILE, 9).encode(frame) == by_fastavro(records)
+
+
+def test_a_slice_of_a_frame_encodes_as_itself() -> None:
+    term = dict.fromkeys(SHAPE["terms"].inner.to_schema(), 0.5)  # type: ignore[attr-defined]
+    records = [
+        {
+            "listener": f"listener {number}",
+            "epoch": 1,
+            "as_of": number,
+            "first_at": 0,
+            "plays": 1,
+            "listens": 1,
+            "terms": [
+                {
+                    **term,
+                    "name": "short",
+                    "completion": None if number % 2 else math.pi,
+                    "artists": [{"name": "a", "weight": 1.0, "share": 1.0}] * number,
+                    "genres": [],
+                }
+            ],
+            "rhythm": [0.1] * number,
+        }
+        for number in range(9)
+    ]
+    frame = pl.DataFrame(records, schema=SHAPE)
+    assert NestedEncoder(PROFILE, 9).encode(frame[3:7]) == by_fastavro(records[3:7])
+
+
+def test_a_frame_that_does_not_fit_is_refused_without_its_values() -> None:
+    frame = pl.DataFrame({"listener": ["secret"]})
+    with pytest.raises(SchemaError) as caught:
+        NestedEncoder(PROFILE, 9).encode(frame)
+    assert "secret" not in str(caught.value)
+    missing = pl.DataFrame([{**dict.fromkeys(SHAPE, None), "listener": "secret"}], schema=SHAPE)
+    with pytest.raises(SchemaError):
+        NestedEncoder(PROFILE, 9).encode(missing)
