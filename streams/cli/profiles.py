@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,7 +76,7 @@ def card(profile: Profile) -> Panel:
     figures.add_column("")
     for term in profile["terms"]:
         figures.add_column(f"{term['name']} ({term['half_life_days']:.0f} d)", justify="right")
-    rows = (
+    rows: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
         ("listens, decayed", lambda term: f"{term['listens']:.1f}"),
         ("minutes, decayed", lambda term: f"{term['minutes']:.0f}"),
         ("skip rate", lambda term: f"{term['skip_rate']:.0%}"),
