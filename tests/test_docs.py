@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def commands(group: Any, path: str = "sottovoce") -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             found |= commands(command, f"{path} {name}")

@@ -58,5 +58,9 @@ class Codecs:
             )
         return pl.concat(frames).sort("row").drop("row")
 
+    async def close(self) -> None:
+        """Let go of the registry's connection."""
+        await self.registry.close()
+
     async def _register(self, topic: Topic) -> int:
         return await self.registry.register(f"{topic.name}-value", self.schemas[topic.schema])

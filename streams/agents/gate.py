@@ -63,7 +63,8 @@ class Gate:
         """Nothing is held: a batch is durable before the next begins."""
 
     async def stop(self) -> None:
-        """Nothing is held open."""
+        """Let go of the registry."""
+        await self._codecs.close()
 
     async def _open_schemas(self, batch: RecordBatch) -> None:
         for schema_id in self._boundary.missing(batch):

@@ -52,9 +52,12 @@ class Report:
 
     def __init__(self, settings: Settings, codecs: Codecs) -> None:
         self._settings = settings
+        self._codecs = codecs
         self._listens = ListenReader(codecs.registry, facts.COLUMNS)
         self._partitions: dict[int, _Partition] = {}
         self._lock = asyncio.Lock()
+        self._opened: Warehouse | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._releasing: asyncio.Task[None] | None = None
         self._released_at = time.monotonic()
         self._changed = False
@@ -66,7 +69,7 @@ class Report:
             WarehouseError: another process has it, or it is from a newer version.
         """
         self._reader = reader
-        self._warehouse = await asyncio.to_thread(
+        self._opened = await asyncio.to_thread(
             Warehouse, self._settings.warehouse, self._settings.sql
         )
 
@@ -113,10 +116,24 @@ class Report:
         if self._releasing is not None:
             with suppress(Exception):
                 await self._releasing
-        if hasattr(self, "_warehouse"):
-            await asyncio.to_thread(self._warehouse.close)
+        if self._opened is not None:
+            await asyncio.to_thread(self._opened.close)
+        await self._codecs.close()
+
+    @property
+    def _warehouse(self) -> Warehouse:
+        assert self._opened is not None
+        return self._opened
 
     async def _write(self) -> None:
+        # A transaction in its thread goes on when whoever waits for it is cancelled. It must be
+        # waited for all the same, or the next write would add the same listens again.
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+        self._writing = asyncio.create_task(self._write_held())
+        await asyncio.shield(self._writing)
+
+    async def _write_held(self) -> None:
         writing = {number: each for number, each in self._partitions.items() if each.held}
         if not writing:
             return

@@ -105,7 +105,8 @@ class Taste:
             await self._write()
 
     async def stop(self) -> None:
-        """Nothing is held open."""
+        """Let go of the registry."""
+        await self._codecs.close()
 
     async def _write(self) -> None:
         started = time.monotonic()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from streams.agents.codecs import Codecs
 from streams.agents.role import Role
@@ -19,8 +20,18 @@ def port_of(settings: Settings, name: str) -> int:
     return settings.web_port or PORTS[name]
 
 
+@asynccontextmanager
+async def open_codecs(settings: Settings) -> AsyncIterator[Codecs]:
+    """Schemas and the registry the settings name, for a command."""
+    codecs = codecs_of(settings)
+    try:
+        yield codecs
+    finally:
+        await codecs.close()
+
+
 def codecs_of(settings: Settings) -> Codecs:
-    """Schemas and the registry the settings name."""
+    """The same for a role, which closes them when it stops."""
     schemas = schema_files.load(settings.schemas)
     registry: Registry = (
         HttpRegistry(settings.registry_url) if settings.registry_url else LocalRegistry(schemas)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
 from fastavro import parse_schema, schemaless_writer
 from fastavro.validation import ValidationError, validate
 from numpy.typing import NDArray

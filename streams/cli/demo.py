@@ -14,7 +14,6 @@ import aiohttp
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from streams import topics
-from streams.app.roles import codecs_of
 from streams.brokers.process import free_port
 from streams.cli import console, produce, summary
 from streams.cli.arrival import Pages
@@ -89,9 +88,8 @@ async def _stream(
     settings: Settings, workers: Workers, history: History | None, simulation: Simulation
 ) -> Outcome:
     """Workers up, plays in, everything arrived, release out."""
-    codecs = codecs_of(settings)
     if history is None:
-        await produce.send_catalogue(settings, codecs, simulation.catalogue())
+        await produce.send_catalogue(settings, simulation.catalogue())
     ports = {role: free_port() for role in ROLES}
     for role in ROLES:
         own = {"SOTTOVOCE_KEY_FILE": str(_key_file(settings.data))} if role == "gate" else {}
@@ -125,7 +123,7 @@ async def _to_the_end(
         }
         began = time.monotonic()
         sent = await produce.send_plays(
-            settings, codecs_of(settings), chunks, lambda count: bars.advance(sending, count)
+            settings, chunks, lambda count: bars.advance(sending, count)
         )
         bars.update(sending, total=sent.plays)
         await pages.arrived(

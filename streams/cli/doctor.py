@@ -107,15 +107,10 @@ async def _topics(settings: Settings) -> Answer:
 async def _registry(settings: Settings) -> Answer:
     if settings.registry_url is None:
         return Answer(True, "none configured: schema ids from files")
-    from streams.app.roles import codecs_of
+    from streams.app.roles import open_codecs
 
-    codecs = codecs_of(settings)
-    try:
-        await codecs.registry.register(
-            f"{topics.LISTENS.name}-value", codecs.schemas[topics.LISTENS.schema]
-        )
-    finally:
-        await codecs.registry.close()
+    async with open_codecs(settings) as codecs:
+        await codecs.columns(topics.LISTENS)
     return Answer(True, "answers")
 
 

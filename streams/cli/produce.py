@@ -12,8 +12,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from streams.agents.codecs import Codecs
-from streams.app.roles import codecs_of
+from streams.app.roles import open_codecs
 from streams.cli import console
 from streams.errors import BrokerError, SourceError
 from streams.settings import Settings
@@ -35,17 +34,18 @@ class Sent:
     ends: dict[int, int] = field(default_factory=dict)
 
 
-async def send_plays(
-    settings: Settings, codecs: Codecs, chunks: Chunks, advance: Callable[[int], None]
-) -> Sent:
+async def send_plays(settings: Settings, chunks: Chunks, advance: Callable[[int], None]) -> Sent:
     """Send plays without a key, chunk by chunk to one partition after another.
 
     Raises:
         BrokerError: the topic is missing, or the broker does not take them.
     """
     sent = Sent()
-    encoder = await codecs.records(PLAYS)
-    async with open_producer(settings.brokers, idempotent=settings.idempotence) as producer:
+    async with (
+        open_codecs(settings) as codecs,
+        open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
+    ):
+        encoder = await codecs.records(PLAYS)
         partitions = await _partitions(producer, PLAYS)
         number = 0
         async for chunk in _async(chunks):
@@ -72,9 +72,7 @@ async def replay(settings: Settings, files: list[Path], user: str, rate: float |
             reached = position
 
         chunks = history.chunks(forward)
-        sent = await send_plays(
-            settings, codecs_of(settings), paced(chunks, rate) if rate else chunks, lambda _: None
-        )
+        sent = await send_plays(settings, paced(chunks, rate) if rate else chunks, lambda _: None)
     console.out.print(f"{sent.plays} plays sent")
     for line in account(history):
         console.err.print(line)
@@ -100,28 +98,30 @@ async def simulate(
 ) -> None:
     """Send the plays of simulated listeners, their catalogue first."""
     simulation = Simulation(end=today(), listeners=listeners, days=days, plays=plays, seed=seed)
-    codecs = codecs_of(settings)
-    await send_catalogue(settings, codecs, simulation.catalogue())
+    await send_catalogue(settings, simulation.catalogue())
     with console.progress("simulating", plays, "plays") as advance:
         chunks = simulation.chunks()
-        sent = await send_plays(settings, codecs, paced(chunks, rate) if rate else chunks, advance)
+        sent = await send_plays(settings, paced(chunks, rate) if rate else chunks, advance)
     console.out.print(f"{sent.plays} plays sent")
 
 
 async def load_catalogue(settings: Settings, file: Path) -> None:
     """Send a catalogue file."""
     entries = list(read_catalogue(file))
-    await send_catalogue(settings, codecs_of(settings), entries)
+    await send_catalogue(settings, entries)
     console.out.print(f"{len(entries)} artists sent")
 
 
 async def send_catalogue(
-    settings: Settings, codecs: Codecs, entries: Iterable[tuple[str, tuple[str, ...]]]
+    settings: Settings, entries: Iterable[tuple[str, tuple[str, ...]]]
 ) -> None:
     """Send artists with their genres; a later entry of an artist replaces the earlier."""
-    encoder = await codecs.records(CATALOGUE)
     entries = list(entries)
-    async with open_producer(settings.brokers, idempotent=settings.idempotence) as producer:
+    async with (
+        open_codecs(settings) as codecs,
+        open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
+    ):
+        encoder = await codecs.records(CATALOGUE)
         # One partition: the order of two entries of an artist decides, and a catalogue is small.
         partition = (await _partitions(producer, CATALOGUE))[0]
         await send_records(

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 
-from streams.app.roles import codecs_of
+from streams.app.roles import open_codecs
 from streams.avro import wire
 from streams.avro.registry import Registry
 from streams.avro.single import decode_record
@@ -32,8 +32,8 @@ async def show(
 ) -> None:
     """Print profiles, the newest of each listener unless ``follow``."""
     wanted = _pseudonym(settings, user) if user is not None else listener
-    registry = codecs_of(settings).registry
-    async with partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+        registry = codecs.registry
         with console.err.status("reading profiles"):
             newest = await newest_profiles(reader, registry, wanted)
         for profile in newest.values():

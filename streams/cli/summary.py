@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from streams.app.roles import codecs_of
+from streams.app.roles import open_codecs
 from streams.cli import console
 from streams.cli.arrival import Page
 from streams.cli.produce import Sent, account
@@ -33,8 +33,8 @@ class Outcome:
 
 async def sample_profile(settings: Settings) -> dict[str, Any] | None:
     """The newest profile of the listener in the middle, by number of listens."""
-    async with partition_reader(settings.brokers) as reader:
-        profiles = await newest_profiles(reader, codecs_of(settings).registry)
+    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+        profiles = await newest_profiles(reader, codecs.registry)
     ordered = sorted(profiles.values(), key=lambda each: (each["listens"], each["listener"]))
     return ordered[len(ordered) // 2] if ordered else None
 

@@ -237,7 +237,7 @@ def _bars(bars: Sequence[tuple[str, int]]) -> str:
     )
     base = alt.Chart(alt.InlineData(values=rows)).encode(y=rank)
     names = base.mark_text(align="left", limit=152).encode(x=alt.value(0), text="name:N")
-    lengths = base.mark_bar(color=_ACCENT, cornerRadiusEnd=2).encode(x=value)
+    lengths = base.mark_bar(color=_ACCENT, cornerRadius=2).encode(x=value, x2=alt.datum(0))
     counts = base.mark_text(align="left", dx=5, opacity=0.75).encode(x=value, text="text:N")
     return _svg(alt.layer(names, lengths, counts).properties(width=_HALF, height=alt.Step(21)))
 
@@ -310,7 +310,12 @@ def _svg(chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart) -> str:
         view=alt.ViewConfig(stroke=None),
         text=alt.MarkConfig(color=_INK, fontSize=11),
         title=alt.TitleConfig(
-            anchor="start", frame="group", offset=8, color=_INK, fontSize=11, fontWeight=600
+            anchor="start",
+            frame="group",
+            offset=8,
+            color=_INK,
+            fontSize=11,
+            fontWeight=600,
         ),
         axis=alt.AxisConfig(
             labelColor=_INK,

@@ -53,8 +53,8 @@ FACTS = (
     Fact("listener_day_artist", ("listener", "day", "artist", "genres"), _MEASURES),
     Fact("listener_day_hour", ("listener", "day", "hour"), _MEASURES),
 )
-"""``genres`` is part of the artist's key: the list that the plays came with, each genre once. In marts
-a play of n genres counts once for each of them."""
+"""``genres`` is part of the artist's key: the list that the plays came with, each genre once.
+In marts a play of n genres counts once for each of them."""
 
 
 def partials(listens: pl.DataFrame) -> dict[str, pl.DataFrame]:

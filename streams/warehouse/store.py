@@ -123,7 +123,7 @@ class Warehouse:
     def compact(self) -> int:
         """Add up rows of the same key in every fact table that has doubled since the last time.
 
-        The facts mean the same before and after. Writers wait meanwhile: seconds per ten million
+        The facts mean the same before and after. Writers wait meanwhile, seconds per million
         rows. Returns the rows saved, 0 when nothing was due.
 
         Raises:
@@ -262,7 +262,7 @@ def _compact(cursor: duckdb.DuckDBPyConnection, fact: Fact) -> int:
     sums = ", ".join(f"sum({column})::BIGINT AS {column}" for column in fact.sums)
     cursor.execute(
         f"CREATE OR REPLACE TEMP TABLE sums AS SELECT {', '.join(fact.keys)}, {sums}"
-        f" FROM {fact.table} GROUP BY ALL ORDER BY day, listener"
+        f" FROM {fact.table} GROUP BY ALL"
     )
     cursor.execute(f"DELETE FROM {fact.table}")
     cursor.execute(f"INSERT INTO {fact.table} BY NAME SELECT * FROM sums")

@@ -58,7 +58,7 @@ def build(brokers: str, result: Path, events: int) -> faust.App:
         async for value in stream:
             if began is None:
                 began = time.monotonic(), _cpu_s()
-            play = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema)
+            play: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema)
             listener = hmac.digest(KEY, play["user_id"].encode(), "sha256").hex()[:32]
             state = table[listener]
             _add(state, play)
@@ -70,7 +70,7 @@ def build(brokers: str, result: Path, events: int) -> faust.App:
                 _write(result, events, began)
                 await app.stop()
 
-    @app.timer(EMIT_EVERY_S)
+    @app.timer(EMIT_EVERY_S)  # type: ignore[untyped-decorator]
     async def emit() -> None:
         await _emit(profiles, table, changed)
 

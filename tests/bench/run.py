@@ -27,7 +27,6 @@ from rich.console import Console
 from rich.table import Table
 
 from streams import topics
-from streams.app.roles import codecs_of
 from streams.brokers.process import free_port
 from streams.cli import produce
 from streams.cli.arrival import Page, Pages
@@ -200,10 +199,9 @@ async def run(args: argparse.Namespace, folder: Path) -> list[Result]:
             idempotence=args.apache,
         )
         await create_topics(settings.brokers, topics.ALL, settings.partitions, 1)
-        codecs = codecs_of(settings)
-        await produce.send_catalogue(settings, codecs, simulation.catalogue())
+        await produce.send_catalogue(settings, simulation.catalogue())
         err.print(f"{args.plays:,} plays of {args.listeners:,} listeners, {broker.name} broker")
-        sent = await produce.send_plays(settings, codecs, simulation.chunks(), lambda _: None)
+        sent = await produce.send_plays(settings, simulation.chunks(), lambda _: None)
         result, listens = await role_alone(settings, "gate", sent.plays)
         results.append(result)
         for role in ("taste", "report"):

@@ -130,6 +130,8 @@ class Attacker:
         return [listener for listener, sums in net.items() if any(sums.values())]
 
     def _genres(self) -> list[Finding]:
+        if not self.shown["genres"]:
+            return []
         held = self._held("artists", lambda _: True)
         remainder = defaultdict(set)
         for listen in held:

@@ -34,7 +34,7 @@ def _case(seed: int) -> Case:
 
 
 CASES = [_case(seed) for seed in range(24)]
-PUBLISHED = CASES[::2]
+PUBLISHED = CASES[:10]
 
 
 @dataclass(frozen=True)

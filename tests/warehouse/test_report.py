@@ -50,10 +50,12 @@ def _released(path: Path, minimum: int, **marts: list[Row]) -> Path:
     with duckdb.connect(path) as connection:
         for table, columns in _TABLES.items():
             connection.execute(f"CREATE TABLE {table} ({columns})")
+        connection.begin()
         marts["release"] = [("cafe", "2026-04-01 09:30:00+00", minimum, "1.2.3", 987_654)]
         for table, rows in marts.items():
             places = ", ".join("?" * len(rows[0]))
-            connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+            connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
+        connection.commit()
     return path
 
 
@@ -112,19 +114,23 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def one_person(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Eleven years of one listener, and their report."""
     folder = tmp_path_factory.mktemp("one")
-    days = [date(2015, 1, 1) + timedelta(days=passed) for passed in range(0, 4_000, 2)]
     released = _released(
         folder / "reporting.duckdb",
         1,
-        daily_activity=[(day, 1, 10, 9, 30.0, 0.1, None) for day in days],
-        artists=[(f"Artist {rank}", 1, 99, 3_000 - rank, 30.0, 0.1) for rank in range(2_000)],
         listener_segments=[("regular", "loyal", 1, 20_000, 18_000, 60_000.0, 0.1, 2_000.0)],
-        retention=[
-            (_MONDAY, week, 1, 1, 1.0)  # rows of one listener who came back again and again
-            for week in range(20)
-        ],
+        retention=[(_MONDAY, week, 1, 1, 1.0) for week in range(12)],
         data_quality=[("listeners", 0.0, "listeners, to the nearest ten")],
     )
+    with duckdb.connect(released) as connection:
+        connection.execute(
+            "INSERT INTO daily_activity"
+            " SELECT DATE '2015-01-01' + 2 * i::INTEGER, 1, 10, 9, 30, 0.1, NULL"
+            " FROM range(2000) AS days(i)"
+        )
+        connection.execute(
+            "INSERT INTO artists SELECT 'Artist ' || i, 1, 99, 3000 - i, 30, 0.1"
+            " FROM range(2000) AS ranks(i)"
+        )
     render(released, folder / "report.html")
     return released, (folder / "report.html").read_text("utf-8")
 
@@ -214,9 +220,8 @@ def test_every_mart_is_told(full: tuple[Path, str], figures: tuple[str, ...]) ->
 
 
 def test_charts_are_described_and_tables_say_the_same(full: tuple[Path, str]) -> None:
-    labels = list(_Page(full[1]).values("aria-label"))
-    assert len(labels) == 8
-    assert full[1].count('role="img"') == 8
+    labels = re.findall('role="img" aria-label="([^"]+)"', full[1])
+    assert len(labels) == full[1].count('role="img"') == 8
     assert any("Busiest: Sun 23:00, 2,345 listens" in label for label in labels)
     assert full[1].count("<details>") == 8
 
@@ -253,7 +258,7 @@ def test_a_cut_name_is_a_beginning_that_fits(name: str, width: int) -> None:
 def test_an_empty_release_says_so(empty: tuple[Path, str]) -> None:
     parsed = _Page(empty[1])
     text = "".join(parsed.pieces)
-    assert text.count("no row here has the 20 listeners that a row needs") == 9
+    assert text.count("a row needs 20 listeners, and none here") == 9
     assert "No day can be shown" in text
     assert "svg" not in parsed.tags
 

@@ -31,11 +31,9 @@ from tests.whole.system import System, running
 
 async def stream(system: System, history: Expanded, kills: bool) -> int:
     """All plays in, with a SIGKILL for each role at a third of its way, until all has arrived."""
-    await produce.send_catalogue(
-        system.settings, system.codecs, list(produce.read_catalogue(history.catalogue))
-    )
+    await produce.send_catalogue(system.settings, list(produce.read_catalogue(history.catalogue)))
     sent = await produce.send_plays(
-        system.settings, system.codecs, open_history([history.plays]).chunks(), lambda _: None
+        system.settings, open_history([history.plays]).chunks(), lambda _: None
     )
     await system.start("gate")
     if kills:

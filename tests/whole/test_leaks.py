@@ -69,9 +69,7 @@ async def test_no_personal_value_leaves_the_raw_zone(
     )
     data = tmp_path / "data"
     async with running(fresh_broker.address, data, idempotence=False) as system:
-        sent = await produce.send_plays(
-            system.settings, system.codecs, simulation.chunks(), lambda _: None
-        )
+        sent = await produce.send_plays(system.settings, simulation.chunks(), lambda _: None)
         await system.start()
         await system.arrived(sent.ends)
         await asyncio.to_thread(release.request_and_wait, data, 60.0)
