@@ -190,9 +190,9 @@ def _key_file(data: Path) -> Path:
 
 def _clear(data: Path) -> None:
     """Results of an earlier demo go; the key stays, so that pseudonyms do."""
-    for name in ("warehouse", "logs", "parquet"):
-        shutil.rmtree(data / name, ignore_errors=True)
-    for name in ("reporting.duckdb", "report.html", "release.json", "release.request"):
+    for folder in (data / "warehouse", data / "logs", *data.glob(".parquet-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in ("parquet", "reporting.duckdb", "report.html", "release.json", "release.request"):
         (data / name).unlink(missing_ok=True)
     (data / "logs").mkdir(parents=True)
     if not _key_file(data).exists():
