@@ -29,7 +29,6 @@ from streams.sources.simulate import Simulation
 from streams.transport.admin import create_topics
 from streams.transport.reader import end_offsets, partition_reader
 from streams.warehouse import release
-from streams.warehouse.report import render
 
 ROLES = ("gate", "taste", "report")
 BROKEN_SHARE = 0.001
@@ -79,7 +78,10 @@ async def run(plan: Plan) -> None:
         async with Workers(_environment(settings)) as workers:
             outcome = await _stream(settings, workers, history, simulation)
         outcome.profile = await summary.sample_profile(settings)
-    render(settings.released, plan.data / "report.html")
+    with console.err.status("drawing the report"):
+        from streams.warehouse.report import render  # loads the chart library: seconds
+
+        render(settings.released, plan.data / "report.html")
     outcome.history = history
     summary.show(plan.data, outcome, time.monotonic() - began)
 

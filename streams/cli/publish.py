@@ -10,7 +10,6 @@ from streams.errors import WarehouseError
 from streams.settings import Settings
 from streams.warehouse import release as releases
 from streams.warehouse.release import Manifest
-from streams.warehouse.report import render
 from streams.warehouse.store import Warehouse
 
 
@@ -45,6 +44,8 @@ def _at_rest(settings: Settings) -> Manifest | None:
 
 def report(settings: Settings, out: Path | None) -> None:
     """Write the HTML report of the last release."""
+    from streams.warehouse.report import render  # loads the chart library: seconds
+
     target = out or settings.data / "report.html"
     render(settings.released, target)
     console.out.print(str(target))

@@ -17,7 +17,7 @@ from typing import Literal
 
 import altair as alt
 
-from streams.warehouse.report import (
+from streams.warehouse.published import (
     WEEKDAYS,
     Activity,
     Cohort,

@@ -26,7 +26,7 @@ class Scripted(Broker):
     """A Python program in place of a broker."""
 
     name: ClassVar[str] = "scripted"
-    start_s: ClassVar[float] = 0.3
+    start_s: ClassVar[float] = LIMIT_S
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -53,7 +53,8 @@ async def test_a_broker_that_ends_at_once_is_reported_with_what_it_said() -> Non
     assert not broker.folder.exists()
 
 
-async def test_a_broker_that_never_answers_is_given_up() -> None:
+async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scripted, "start_s", 0.3)
     broker = Scripted("import signal; signal.pause()")
     with pytest.raises(BrokerError, match=r"does not answer after 0\.3 s"):
         await broker.start()

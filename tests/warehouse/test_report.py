@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from streams.errors import WarehouseError
 from streams.warehouse.charts import cut
-from streams.warehouse.report import Marts, headline, read, render
+from streams.warehouse.published import Marts, read
+from streams.warehouse.report import headline, render
 
 _RANKED = "listeners BIGINT, plays BIGINT, listens BIGINT, minutes DOUBLE, skip_rate DOUBLE"
 _TABLES = {
