@@ -179,8 +179,13 @@ def pending_request(data: Path) -> str | None:
 
 def take_request(data: Path) -> str | None:
     """Take the pending request, so that it is answered once."""
-    request = pending_request(data)
-    _request_file(data).unlink(missing_ok=True)
+    taken = data / "release.taken"
+    try:
+        os.replace(_request_file(data), taken)  # one that comes after this is not lost
+    except FileNotFoundError:
+        return None
+    request = taken.read_text("utf-8")
+    taken.unlink()
     return request
 
 

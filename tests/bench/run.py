@@ -35,12 +35,13 @@ from streams.cli.processes import Workers
 from streams.privacy import keys
 from streams.settings import Settings, load
 from streams.sources.simulate import Simulation
-from streams.topics import LISTENS, PLAYS
+from streams.topics import LISTENS, PLAYS, Topic, Zone
 from streams.transport.admin import create_topics
 
 OUT = Path("var/bench/results.json")
 ROLES = {"gate": PLAYS.name, "taste": LISTENS.name, "report": LISTENS.name}
 POLL_S = 0.02
+PEER_PROFILES = Topic("bench-profiles", Zone.PUBLISHED, "", "listener", "profiles of the peer")
 err = Console(stderr=True)
 
 
@@ -190,15 +191,16 @@ async def run(args: argparse.Namespace, folder: Path) -> list[Result]:
         end=date(2026, 1, 1), listeners=args.listeners, days=28, plays=args.plays, seed=1
     )
     results = []
-    async with local_broker(apache=args.apache) as broker:
+    async with local_broker(apache=not args.embedded) as broker:
         keys.create(folder / "key.hex")
         settings = load(
             brokers=broker.address,
             data=folder,
             key_file=folder / "key.hex",
-            idempotence=args.apache,
+            idempotence=not args.embedded,
         )
-        await create_topics(settings.brokers, topics.ALL, settings.partitions, 1)
+        wanted = (*topics.ALL, PEER_PROFILES)
+        await create_topics(settings.brokers, wanted, settings.partitions, 1)
         await produce.send_catalogue(settings, simulation.catalogue())
         err.print(f"{args.plays:,} plays of {args.listeners:,} listeners, {broker.name} broker")
         sent = await produce.send_plays(settings, simulation.chunks(), lambda _: None)
@@ -236,7 +238,7 @@ def main() -> None:
     parser.add_argument("--plays", type=int, default=1_000_000)
     parser.add_argument("--listeners", type=int, default=50_000)
     parser.add_argument("--peer-plays", type=int, default=30_000)
-    parser.add_argument("--apache", action="store_true", help="Apache Kafka, with idempotence")
+    parser.add_argument("--embedded", action="store_true", help="not on Apache Kafka")
     args = parser.parse_args()
     os.environ["RUST_BACKTRACE"] = "0"
     with tempfile.TemporaryDirectory(prefix="sottovoce-bench-") as folder:

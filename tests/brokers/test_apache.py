@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.brokers import apache
 from streams.brokers.apache import ApacheBroker
 from streams.errors import BrokerError
 from streams.settings import bundled
+from tests.brokers import topics
 
 POM = bundled("deploy") / "kafka" / "pom.xml"
 
@@ -39,7 +40,7 @@ async def test_a_restart_keeps_records_port_and_the_settings_given(kafka_cache: 
         address = broker.address
         admin = AIOKafkaAdminClient(bootstrap_servers=address)
         await admin.start()
-        await admin.create_topics([NewTopic("kept-on-disk", 1, 1)])
+        await topics.create(admin, "kept-on-disk", 1, {})
         (response,) = await admin.describe_configs(
             [ConfigResource(ConfigResourceType.TOPIC, "kept-on-disk")]
         )

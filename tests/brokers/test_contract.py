@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.brokers.process import Broker
+from tests.brokers import topics
 
 RECORDS = 200
 PARTITIONS = 3
@@ -28,8 +29,7 @@ async def admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 @pytest.fixture
 async def topic(admin: AIOKafkaAdminClient) -> str:
     name = f"contract-{secrets.token_hex(4)}"
-    response = await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=COMPACTED)])
-    assert [code for _, code, *_ in response.topic_errors] == [0]
+    await topics.create(admin, name, PARTITIONS, COMPACTED)
     return name
 
 

@@ -34,7 +34,12 @@ def _case(seed: int) -> Case:
 
 
 CASES = [_case(seed) for seed in range(24)]
-PUBLISHED = CASES[:10]
+FOR_PAIRS = [
+    Case(World(126, listeners=40, plays=60, days=16, genres=3, countries=20), 3),
+    Case(World(165, listeners=15, plays=60, days=16, artists=12, genres=3, countries=4), 5),
+]
+"""Where each mart alone holds back enough, but one less another isolates a few."""
+PUBLISHED = [*CASES[:10], *FOR_PAIRS]
 
 
 @dataclass(frozen=True)
