@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 import time
 from contextlib import AsyncExitStack, suppress
 
@@ -20,6 +22,9 @@ from streams.settings import Settings
 from streams.topics import Topic
 from streams.transport.reader import end_offsets, partition_reader
 
+STOP_S = 9.0
+"""How long a worker may take to stop before it exits as it is, seconds."""
+
 _ENDS_EVERY_S = 2.0
 
 log = logs.get(__name__)
@@ -32,8 +37,16 @@ async def run(settings: Settings, name: str, role: Role, port: int) -> None:
         SottoVoceError: the worker cannot start, or stopped on a fault; nothing was lost.
     """
     stop = asyncio.Event()
+    late = threading.Timer(STOP_S, _exit_late)
+    late.daemon = True
+
+    def asked() -> None:
+        if not stop.is_set():
+            stop.set()
+            late.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, asked)
     progress = Progress(role.topic.name, settings.stall_s, time.monotonic)
     page = HealthPage(settings.web_host, port, progress)
     app = create_app(settings, name, role, progress)
@@ -51,9 +64,17 @@ async def run(settings: Settings, name: str, role: Role, port: int) -> None:
         await app.start()
         await app.wait(stop.wait())
         log.info("worker stops", role=name, asked=stop.is_set())
+        asked()
+    late.cancel()
     if app.crash_reason is not None:
         raise app.crash_reason
     log.info("worker stopped", role=name)
+
+
+def _exit_late() -> None:
+    # Kafka is gone, or too slow: what is not committed is read again by the next worker.
+    log.error("not stopped in time; the next worker resumes from the last commit", limit_s=STOP_S)
+    os._exit(1)
 
 
 async def require_topics(reader: AIOKafkaConsumer, topics: tuple[Topic, ...]) -> None:

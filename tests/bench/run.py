@@ -17,7 +17,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -186,31 +187,42 @@ def key(settings: Settings) -> dict[str, str]:
 
 
 async def run(args: argparse.Namespace, folder: Path) -> list[Result]:
-    """All measurements, in order."""
-    simulation = Simulation(
-        end=date(2026, 1, 1), listeners=args.listeners, days=28, plays=args.plays, seed=1
-    )
+    """All measurements, in order: the roles alone with the peer, then the whole path."""
+    keys.create(folder / "key.hex")
     results = []
-    async with local_broker(apache=not args.embedded) as broker:
-        keys.create(folder / "key.hex")
-        settings = load(
-            brokers=broker.address,
-            data=folder,
-            key_file=folder / "key.hex",
-            idempotence=not args.embedded,
-        )
-        wanted = (*topics.ALL, PEER_PROFILES)
-        await create_topics(settings.brokers, wanted, settings.partitions, 1)
-        await produce.send_catalogue(settings, simulation.catalogue())
-        err.print(f"{args.plays:,} plays of {args.listeners:,} listeners, {broker.name} broker")
-        sent = await produce.send_plays(settings, simulation.chunks(), lambda _: None)
+    async with prepared(args, folder, "alone") as (settings, sent):
         result, listens = await role_alone(settings, "gate", sent.plays)
         results.append(result)
         for role in ("taste", "report"):
             result, _ = await role_alone(settings, role, sum(listens.values()))
             results.append(result)
         results.append(await faust_table(settings, args.peer_plays))
+    async with prepared(args, folder, "together") as (settings, sent):
+        results.append(await whole_path(settings, sent.ends))
     return results
+
+
+@asynccontextmanager
+async def prepared(
+    args: argparse.Namespace, folder: Path, name: str
+) -> AsyncIterator[tuple[Settings, produce.Sent]]:
+    """A broker that holds the plays, and settings for workers on it."""
+    simulation = Simulation(
+        end=date(2026, 1, 1), listeners=args.listeners, days=28, plays=args.plays, seed=1
+    )
+    async with local_broker(apache=not args.embedded) as broker:
+        settings = load(
+            brokers=broker.address,
+            data=folder / name,
+            key_file=folder / "key.hex",
+            idempotence=not args.embedded,
+        )
+        settings.data.mkdir()
+        wanted = (*topics.ALL, PEER_PROFILES)
+        await create_topics(settings.brokers, wanted, settings.partitions, 1)
+        await produce.send_catalogue(settings, simulation.catalogue())
+        err.print(f"{args.plays:,} plays of {args.listeners:,} listeners, {broker.name}, {name}")
+        yield settings, await produce.send_plays(settings, simulation.chunks(), lambda _: None)
 
 
 def table(results: list[Result]) -> Table:

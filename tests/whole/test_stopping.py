@@ -1,0 +1,34 @@
+"""A worker stops in time, also when Kafka is gone."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from streams.brokers.embedded import EmbeddedBroker
+from streams.cli import produce
+from streams.sources.simulate import Simulation
+from streams.topics import LISTENS
+from tests.whole.system import ROLES, running
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_embedded_is_here")
+async def test_a_worker_exits_within_ten_seconds_though_kafka_is_gone(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(end=date(2026, 6, 1), listeners=20, plays=500, seed=3)
+    broker = EmbeddedBroker()
+    await broker.start()
+    try:
+        async with running(broker.address, tmp_path / "data", idempotence=False) as system:
+            await produce.send_plays(system.settings, simulation.chunks(), lambda _: None)
+            await system.start()
+            await system.until_committed("report", LISTENS.name, 1)
+            await broker.stop()
+            codes = {role: await system.terminate(role) for role in ROLES}
+    finally:
+        await broker.stop()
+    assert set(codes.values()) <= {0, 1}
