@@ -74,12 +74,6 @@ PROFILES_WRITTEN = Counter(
     "sottovoce_profiles_written", "Taste profiles written.", registry=REGISTRY
 )
 LISTENERS = Gauge("sottovoce_listeners", "Listeners with state in this worker.", registry=REGISTRY)
-PROCESSED_OFFSET = Gauge(
-    "sottovoce_processed_offset",
-    "Next offset to process: everything before it is done.",
-    ["topic", "partition"],
-    registry=REGISTRY,
-)
 COMMITTED_OFFSET = Gauge(
     "sottovoce_committed_offset",
     "Next offset to read after a restart.",

@@ -51,6 +51,7 @@ class Gate:
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
         """Pass a batch on; it is acknowledged once the broker has all that came of it."""
+        metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
         await self._catalogue.refresh(self._reader)
         await self._open_schemas(batch)
         crossing = self._boundary.cross(batch, now_ms=int(time.time() * 1_000))
@@ -153,7 +154,6 @@ def _bounded(payload: bytes | None) -> bytes | None:
 
 def _count(batch: RecordBatch, crossing: Crossing) -> None:
     metrics.PLAYS_READ.labels(batch.partition).inc(len(batch))
-    metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
     metrics.FILTERED.labels(PRIVATE_RULE).inc(crossing.filtered)
     for rejection in crossing.rejections:
         metrics.REJECTED.labels(str(rejection.reason)).inc()

@@ -88,6 +88,7 @@ class Report:
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
         """Hold a batch's listens; they are written and acknowledged at the next checkpoint."""
+        metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
         listens, unreadable = await self._listens.read(batch)
         async with self._lock:
             partition = self._partitions.get(batch.partition)

@@ -84,6 +84,7 @@ class Taste:
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
         """Fold a batch; it is acknowledged at the next checkpoint."""
+        metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
         listens, unreadable = await self._listens.read(batch)
         async with self._lock:
             partition = self._partitions.get(batch.partition)

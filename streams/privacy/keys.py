@@ -23,7 +23,7 @@ KEY_BYTES = 32
 MIN_DISTINCT = 16
 """Of 32 random bytes fewer than 16 differ once in 10^16; of typed or patterned ones, often."""
 _SALT = b"sotto voce pseudonym 1"
-_MAKE = "Make one with `sottovoce keys create`"
+_MAKE = "Make one with `sottovoce keys init FILE`"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -74,14 +74,14 @@ class Drain:
         self.peak_bytes = max(self.peak_bytes, page.value("process_resident_memory_bytes"))
         if not page.samples:
             return False
-        if page.offsets("sottovoce_end_offset", topic) and not done:
+        if not page.total("sottovoce_batch_records_count"):
             self.began = time.monotonic(), cpu_s
         if done >= self.events:
             self.ended = time.monotonic(), cpu_s
         return self.ended is not None
 
     def result(self, name: str, role: str) -> Result:
-        """Rates between the last sample without progress and the first with all of it."""
+        """Rates between the last sample before the first batch and the first with all done."""
         assert self.began is not None
         assert self.ended is not None
         seconds, cpu_s = (end - start for start, end in zip(self.began, self.ended, strict=True))

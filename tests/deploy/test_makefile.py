@@ -68,7 +68,7 @@ def test_ctrl_c_reaches_the_demo_once_and_is_waited_for(ready: Path) -> None:
         "echo running\nread _\nexit 9",
     )
     process = subprocess.Popen(
-        ["make", "demo", f"VENV={ready}"],
+        ["make", "--no-print-directory", "demo", f"VENV={ready}"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
