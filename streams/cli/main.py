@@ -87,7 +87,7 @@ def demo(
     _run(demonstration.run(plan))
 
 
-@app.command(epilog="Example: sottovoce broker --port 9092")
+@app.command(epilog="Example: sottovoce broker --apache")
 def broker(
     apache: Annotated[
         bool, typer.Option(help="Apache Kafka (needs Java and Maven) instead of the embedded one.")
@@ -256,13 +256,17 @@ def keys_init(
     describe.create_key(file)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     if version:
         console.out.print(f"sottovoce {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        console.out.print(context.get_help())
+        raise typer.Exit(console.USAGE)
 
 
 def _settings(brokers: str | None = None) -> Any:

@@ -77,7 +77,9 @@ def test_a_demo_that_is_stopped_leaves_no_process(
         time.sleep(0.1)
     process.send_signal(number)
     process.communicate(timeout=30)
-    assert process.returncode == (130 if number is signal.SIGINT else -number)
+    # While Python still loads, Ctrl-C ends it the way any program ends by it.
+    ended = {130, -number} if number is signal.SIGINT else {-number}
+    assert process.returncode in ended
     deadline = time.monotonic() + 30
     while any(map(alive, seen)) and time.monotonic() < deadline:
         time.sleep(0.1)
