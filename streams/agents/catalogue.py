@@ -37,7 +37,8 @@ class Catalogue:
             start = self._read_to.get(partition, 0)
             async for batch in read_span(reader, CATALOGUE.name, partition, start):
                 values = [value for value in batch.values if value is not None]
-                added.append(await self._codecs.decode(values, ("artist", "genres")))
+                if values:  # else only tombstones
+                    added.append(await self._codecs.decode(values, ("artist", "genres")))
                 self._read_to[partition] = batch.next_offset
         if added:
             entries = pl.concat(added).select(
