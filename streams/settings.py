@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         20, description="Top artists and genres per term in an emitted profile."
     )
     batch_records: Annotated[int, Field(ge=1)] = Field(
-        10_000, description="Records a batch is gathered up to while there is lag."
+        50_000, description="Records a batch holds at most; else it is what one fetch brought."
     )
     checkpoint_s: Annotated[float, Field(gt=0)] = Field(
         2.0, description="Longest time between checkpoints of taste and report, seconds."

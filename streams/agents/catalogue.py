@@ -33,8 +33,10 @@ class Catalogue:
         if time.monotonic() - self._refreshed_at < _REFRESH_EVERY_S:
             return
         added = []
-        for partition in await end_offsets(reader, CATALOGUE.name):
+        for partition, end in (await end_offsets(reader, CATALOGUE.name)).items():
             start = self._read_to.get(partition, 0)
+            if start >= end:
+                continue
             async for batch in read_span(reader, CATALOGUE.name, partition, start):
                 values = [value for value in batch.values if value is not None]
                 if values:  # else only tombstones

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import polars as pl
 from aiokafka import AIOKafkaConsumer
@@ -13,6 +14,7 @@ from streams import logs, metrics
 from streams.agents.catalogue import Catalogue
 from streams.agents.codecs import Codecs
 from streams.agents.role import Done, Sender
+from streams.avro import wire
 from streams.errors import Reason, UnknownSchemaId
 from streams.privacy.boundary import PRIVATE_RULE, Boundary, Crossing
 from streams.topics import CATALOGUE, LISTENS, PLAYS, REJECTED, Topic
@@ -25,6 +27,14 @@ LARGEST_PAYLOAD = 512 * 1024
 log = logs.get(__name__)
 
 
+class _Run(NamedTuple):
+    """Listens of one partition, encoded, in order of position."""
+
+    partition: int
+    keys: list[bytes]
+    values: list[bytes]
+
+
 class Gate:
     """The role. Without state but for plans and the catalogue, so it scales with partitions."""
 
@@ -35,6 +45,7 @@ class Gate:
         self._codecs = codecs
         self._boundary = boundary
         self._catalogue = Catalogue(codecs)
+        self._writing: asyncio.Task[None] | None = None
 
     async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
         """Schemas of what it writes, the catalogue, and how many partitions there are."""
@@ -50,25 +61,34 @@ class Gate:
         return {}
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
-        """Pass a batch on; it is acknowledged once the broker has all that came of it."""
+        """Pass a batch on; it is acknowledged once the broker has all that came of it.
+
+        While one batch is being written the next is worked out, and written only after it: a
+        reader that goes by position would skip for good what comes later than its successor.
+        """
         metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
         await self._catalogue.refresh(self._reader)
-        await self._open_schemas(batch)
-        crossing = self._boundary.cross(batch, now_ms=int(time.time() * 1_000))
-        listens = self._catalogue.fill(crossing.listens)
-        await asyncio.gather(self._write_listens(listens), self._write_rejected(batch, crossing))
-        _count(batch, crossing)
-        done()
+        split = wire.split(batch.values)
+        await self._open_schemas(split)
+        crossing, runs = await asyncio.to_thread(self._work_out, batch, split)
+        await self.checkpoint()
+        self._writing = asyncio.create_task(self._write(batch, crossing, runs, done))
 
     async def checkpoint(self) -> None:
-        """Nothing is held: a batch is durable before the next begins."""
+        """Wait until the batch under way is durable.
+
+        Raises:
+            BrokerError: it was not taken.
+        """
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
 
     async def stop(self) -> None:
         """Let go of the registry."""
         await self._codecs.close()
 
-    async def _open_schemas(self, batch: RecordBatch) -> None:
-        for schema_id in self._boundary.missing(batch):
+    async def _open_schemas(self, split: wire.Split) -> None:
+        for schema_id in self._boundary.missing(split.groups):
             try:
                 writer = await self._codecs.registry.get(schema_id)
             except UnknownSchemaId:
@@ -79,26 +99,33 @@ class Gate:
             if problem is not None:
                 log.error("schema not planned: rejected", schema_id=schema_id, problem=problem)
 
-    async def _write_listens(self, listens: pl.DataFrame) -> None:
+    def _work_out(self, batch: RecordBatch, split: wire.Split) -> tuple[Crossing, list[_Run]]:
+        crossing = self._boundary.cross(batch, split, now_ms=int(time.time() * 1_000))
+        listens = self._catalogue.fill(crossing.listens)
         values = self._listens.encode(listens)
-        keys = [listener.encode() for listener in listens["listener"].to_list()]
+        keys = listens["listener"].cast(pl.Binary).to_list()
         partitions = listens.select(partition_of(pl.col("listener"), self._partitions)).to_series()
-        rows: dict[int, list[int]] = {}
+        rows: dict[int, list[int]] = {number: [] for number in range(self._partitions)}
         for row, partition in enumerate(partitions.to_list()):
-            rows.setdefault(partition, []).append(row)
-        await asyncio.gather(
-            *(
-                self._write_part(
-                    partition, [keys[row] for row in part], [values[row] for row in part]
-                )
-                for partition, part in rows.items()
-            )
-        )
+            rows[partition].append(row)
+        runs = [
+            _Run(partition, [keys[row] for row in part], [values[row] for row in part])
+            for partition, part in rows.items()
+            if part
+        ]
+        return crossing, runs
 
-    async def _write_part(self, partition: int, keys: list[bytes], values: list[bytes]) -> None:
-        end = await self._sender.send_records(LISTENS.name, partition, keys, values)
-        metrics.LISTENS_WRITTEN.labels(partition).inc(len(values))
-        metrics.WRITTEN_OFFSET.labels(LISTENS.name, partition).set(end)
+    async def _write(
+        self, batch: RecordBatch, crossing: Crossing, runs: Sequence[_Run], done: Done
+    ) -> None:
+        await asyncio.gather(*map(self._write_run, runs), self._write_rejected(batch, crossing))
+        _count(batch, crossing)
+        done()
+
+    async def _write_run(self, run: _Run) -> None:
+        end = await self._sender.send_records(LISTENS.name, run.partition, run.keys, run.values)
+        metrics.LISTENS_WRITTEN.labels(run.partition).inc(len(run.values))
+        metrics.WRITTEN_OFFSET.labels(LISTENS.name, run.partition).set(end)
 
     async def _write_rejected(self, batch: RecordBatch, crossing: Crossing) -> None:
         if not crossing.rejections:

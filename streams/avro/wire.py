@@ -45,15 +45,32 @@ def split(values: Sequence[bytes | None]) -> Split:
     A value that is None, shorter than a header or begins with another byte is malformed. An empty
     body is not: a schema whose fields take no bytes has one.
     """
-    rows_by_head: dict[bytes, list[int]] = {}
-    for row, value in enumerate(values):
-        rows_by_head.setdefault(value[:HEADER] if value is not None else b"", []).append(row)
+    heads = [value[:HEADER] if value is not None else b"" for value in values]
+    rows_by_head: dict[bytes, Sequence[int]] = {head: range(len(heads)) for head in set(heads)}
+    if len(rows_by_head) > 1:
+        rows_by_head = _grouped(heads)
     groups: dict[int, Group] = {}
     malformed: list[int] = []
     for head, rows in rows_by_head.items():
-        if len(head) < HEADER or head[:1] != MAGIC:
-            malformed += rows
-        else:
+        if _whole(head):
             bodies = [value[HEADER:] for row in rows if (value := values[row]) is not None]
-            groups[int.from_bytes(head[1:], "big")] = Group(np.array(rows, np.int64), bodies)
+            groups[_id(head)] = Group(np.array(rows, np.int64), bodies)
+        else:
+            malformed += rows
     return Split(groups, sorted(malformed))
+
+
+def _grouped(heads: Sequence[bytes]) -> dict[bytes, Sequence[int]]:
+    """Rows of each head, heads in order of first appearance."""
+    rows: dict[bytes, list[int]] = {}
+    for row, head in enumerate(heads):
+        rows.setdefault(head, []).append(row)
+    return dict(rows)
+
+
+def _whole(head: bytes) -> bool:
+    return len(head) == HEADER and head[:1] == MAGIC
+
+
+def _id(head: bytes) -> int:
+    return int.from_bytes(head[1:], "big")

@@ -285,6 +285,7 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 def main() -> None:
     """Entry point: exit code 0 done, 1 failed with a reason, 2 wrong usage, 130 interrupted."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # a worker is for one core; run several
     os.environ["RUST_BACKTRACE"] = "0"  # a panic of the Avro reader must not print what it read
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our errors say it; workers log it
     try:

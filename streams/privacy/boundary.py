@@ -7,7 +7,7 @@ at all. What cannot be a listen is rejected with a reason that names a field or 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,10 +95,9 @@ class Boundary:
         self._lanes: dict[int, _Lane | _Closed] = {}
         self._none = _no_listens(self._compile(play_schema))
 
-    def missing(self, batch: RecordBatch) -> set[int]:
-        """Schema ids in the batch to look up: new ones, and those that were unknown before."""
-        ids = wire.split(batch.values).groups
-        return {schema_id for schema_id in ids if not self._decided(self._lanes.get(schema_id))}
+    def missing(self, schema_ids: Iterable[int]) -> set[int]:
+        """Which of these to look up: new ones, and those that were unknown before."""
+        return {number for number in schema_ids if not self._decided(self._lanes.get(number))}
 
     @staticmethod
     def _decided(lane: _Lane | _Closed | None) -> bool:
@@ -120,9 +119,8 @@ class Boundary:
         """Have every record of this schema rejected."""
         self._lanes[schema_id] = _Closed(reason, detail)
 
-    def cross(self, batch: RecordBatch, now_ms: int) -> Crossing:
-        """Listens and rejections of a batch whose schemas are all open or closed."""
-        split = wire.split(batch.values)
+    def cross(self, batch: RecordBatch, split: wire.Split, now_ms: int) -> Crossing:
+        """Listens and rejections of a batch, taken apart, whose schemas are all open or closed."""
         crossing = Crossing(self._none)
         crossing.rejections += [
             Rejection(row, Reason.MALFORMED, "no magic byte and schema id", None)
@@ -167,7 +165,10 @@ class Boundary:
     def _reject_unfit(
         self, plays: pl.DataFrame, plan: Plan, schema_id: int, now_ms: int, crossing: Crossing
     ) -> pl.DataFrame:
-        for broken, reason, detail in self._rules(plan, now_ms):
+        rules = list(self._rules(plan, now_ms))
+        if not plays.select(pl.any_horizontal(broken for broken, _, _ in rules).any()).item():
+            return plays
+        for broken, reason, detail in rules:
             faulty = plays.filter(broken)
             if len(faulty):
                 crossing.rejections += [
@@ -232,12 +233,11 @@ def _no_listens(plan: Plan) -> pl.DataFrame:
 
 
 def _positioned(listens: pl.DataFrame, batch: RecordBatch) -> pl.DataFrame:
-    offsets = batch.offsets[listens[_ROW].to_numpy()]
-    return (
-        listens.drop(_ROW)
-        .with_columns(
-            source_partition=pl.lit(batch.partition, dtype=pl.Int32),
-            source_offset=pl.Series(offsets, dtype=pl.Int64),
-        )
-        .sort("source_offset")
+    rows = listens[_ROW]
+    if not rows.is_sorted():  # several schemas
+        listens = listens.sort(_ROW)
+        rows = listens[_ROW]
+    return listens.drop(_ROW).with_columns(
+        source_partition=pl.lit(batch.partition, dtype=pl.Int32),
+        source_offset=pl.Series(batch.offsets[rows.to_numpy()], dtype=pl.Int64),
     )

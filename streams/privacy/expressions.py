@@ -148,12 +148,19 @@ def _pseudonymize(column: pl.Expr, treatment: Pseudonymize, maker: Pseudonyms) -
 
 
 def _generalize(column: pl.Expr, lookup: Lookup, otherwise: str) -> pl.Expr:
-    lower = column.str.to_lowercase()
+    """Worked out once per distinct value of a batch, as there are few."""
+    lower = pl.col("value").str.to_lowercase()
     label: pl.Expr = pl.lit(otherwise)
     for name, words in reversed(list(lookup.items())):
         found = lower.str.contains_any([word.lower() for word in words])
         label = pl.when(found).then(pl.lit(name)).otherwise(label)
-    return pl.when(column.is_not_null()).then(label)
+
+    def labels(values: pl.Series) -> pl.Series:
+        known = values.drop_nulls().unique()
+        given = known.to_frame("value").select(label.alias("label"))["label"]
+        return values.replace_strict(known, given, default=None, return_dtype=pl.String)
+
+    return column.map_batches(labels, return_dtype=pl.String())
 
 
 def _range(column: pl.Expr, edges: tuple[int | float, ...]) -> pl.Expr:

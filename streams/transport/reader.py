@@ -13,6 +13,8 @@ from streams.errors import BrokerError
 from streams.transport.batch import RecordBatch
 
 _FETCH_BYTES = 4 * 1024 * 1024
+_FETCH_WAIT_MS = 20
+"""A broker answers one connection in order, so whoever asks for offsets waits for a fetch."""
 
 
 @asynccontextmanager
@@ -28,6 +30,7 @@ async def partition_reader(brokers: str, **security: Any) -> AsyncIterator[AIOKa
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=_FETCH_BYTES,
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
         **security,
     )
     try:
@@ -54,17 +57,22 @@ async def read_span(
     batch is read whole.
     """
     tp = TopicPartition(topic, partition)
-    consumer.assign([tp])
     beginning = (await consumer.beginning_offsets([tp]))[tp]
-    reported = (await consumer.end_offsets([tp]))[tp]
+    stop = (await consumer.end_offsets([tp]))[tp] if end is None else end
     position = max(start, beginning)
-    consumer.seek(tp, position)
-    while position < (reported if end is None else end):
-        records = (await consumer.getmany(tp, timeout_ms=1_000)).get(tp, [])
-        position = await consumer.position(tp)
-        wanted = [record for record in records if end is None or record.offset < end]
-        if wanted:
-            yield RecordBatch.of(topic, partition, wanted)
+    if position >= stop:
+        return
+    consumer.assign([tp])
+    try:
+        consumer.seek(tp, position)
+        while position < stop:
+            records = (await consumer.getmany(tp, timeout_ms=1_000)).get(tp, [])
+            position = await consumer.position(tp)
+            wanted = [record for record in records if end is None or record.offset < end]
+            if wanted:
+                yield RecordBatch.of(topic, partition, wanted)
+    finally:
+        consumer.unsubscribe()  # else it goes on fetching
 
 
 async def end_offsets(consumer: AIOKafkaConsumer, topic: str) -> Mapping[int, int]:

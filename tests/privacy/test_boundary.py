@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from streams.avro import schemas as schema_files
+from streams.avro import wire
 from streams.avro.encode import RecordEncoder
 from streams.errors import Reason
 from streams.privacy import keys
@@ -62,6 +63,10 @@ def reasons(crossing: Crossing) -> Counter[tuple[Reason, str]]:
     return Counter((each.reason, each.detail) for each in crossing.rejections)
 
 
+def crossed(boundary: Boundary, records: RecordBatch) -> Crossing:
+    return boundary.cross(records, wire.split(records.values), NOW_MS)
+
+
 def altered(play: Play, path: str, value: object) -> dict[str, Any]:
     changed: dict[str, Any] = copy.deepcopy(dict(play))
     place = changed
@@ -74,7 +79,7 @@ def altered(play: Play, path: str, value: object) -> dict[str, Any]:
 
 def test_listens_equal_a_plain_recount(boundary: Boundary, settings: Settings) -> None:
     plays = simulated(600, broken=0.02)
-    crossing = boundary.cross(batch(encoded(plays)), NOW_MS)
+    crossing = crossed(boundary, batch(encoded(plays)))
     key = keys.load(settings, AUDIENCE)
     expected = []
     for row, play in enumerate(plays):
@@ -108,7 +113,7 @@ def test_every_record_is_accounted_for_once(boundary: Boundary) -> None:
     values = encoded(plays)
     values[3], values[50], values[51] = None, b"\x01nonsense", b"\x00\x00"
     values[90] = (values[90] or b"")[:-3]
-    crossing = boundary.cross(batch(values), NOW_MS)
+    crossing = crossed(boundary, batch(values))
     offsets = crossing.listens["source_offset"].to_list()
     rows = [(offset - FIRST_OFFSET) // 2 for offset in offsets]
     rejected = [each.row for each in crossing.rejections]
@@ -134,7 +139,7 @@ def test_a_play_that_breaks_a_rule_is_rejected_alone(
 ) -> None:
     plays: list[Any] = [each for each in simulated(60) if not each["private_session"]]
     plays[7] = altered(plays[7], path, value)
-    crossing = boundary.cross(batch(encoded(plays)), NOW_MS)
+    crossing = crossed(boundary, batch(encoded(plays)))
     assert reasons(crossing) == {reason: 1}
     assert crossing.rejections[0].row == 7
     assert len(crossing.listens) == len(plays) - 1
@@ -145,13 +150,13 @@ def test_the_bounds_of_time_are_allowed(boundary: Boundary, settings: Settings) 
         altered(simulated(1)[0], "started_at", moment)
         for moment in (settings.earliest * 1_000, NOW_MS + 300_000)
     ]
-    assert len(boundary.cross(batch(encoded(plays)), NOW_MS).listens) == 2
+    assert len(crossed(boundary, batch(encoded(plays))).listens) == 2
 
 
 def test_a_private_session_stays_at_the_gate(boundary: Boundary) -> None:
     play = simulated(1)[0]
     plays = [altered(play, "private_session", each) for each in (True, False, True)]
-    crossing = boundary.cross(batch(encoded(plays)), NOW_MS)
+    crossing = crossed(boundary, batch(encoded(plays)))
     assert (len(crossing.listens), crossing.filtered) == (1, 2)
 
 
@@ -167,7 +172,7 @@ def test_schemas_mix_in_a_batch(boundary: Boundary) -> None:
         one if row % 2 else two
         for row, (one, two) in enumerate(zip(encoded(plays), with_mood, strict=True))
     ]
-    crossing = boundary.cross(batch(values), NOW_MS)
+    crossing = crossed(boundary, batch(values))
     assert crossing.listens["artist"].to_list() == [each["artist"]["name"] for each in plays]
     assert crossing.unknown_fields == (len(plays) + 1) // 2
     assert "mood" not in str(crossing.listens.to_dicts())
@@ -177,21 +182,21 @@ def test_an_unknown_schema_is_asked_for_again_and_an_unplannable_one_is_not(
     boundary: Boundary,
 ) -> None:
     values = encoded(simulated(3), PLAY, 12345)
-    assert boundary.missing(batch(values)) == {12345}
+    assert boundary.missing(wire.split(values).groups) == {12345}
     boundary.close(12345, Reason.UNKNOWN_SCHEMA, "no schema of this id")
-    crossing = boundary.cross(batch(values), NOW_MS)
+    crossing = crossed(boundary, batch(values))
     assert reasons(crossing) == {(Reason.UNKNOWN_SCHEMA, "no schema of this id"): 3}
-    assert boundary.missing(batch(values)) == {12345}
+    assert boundary.missing(wire.split(values).groups) == {12345}
     without_artist = {**PLAY, "fields": [f for f in PLAY["fields"] if f["name"] != "artist"]}
     assert boundary.open(12345, without_artist) is not None
-    assert boundary.missing(batch(values)) == set()
-    crossing = boundary.cross(batch(values), NOW_MS)
+    assert boundary.missing(wire.split(values).groups) == set()
+    crossing = crossed(boundary, batch(values))
     assert {each.reason for each in crossing.rejections} == {Reason.UNPLANNABLE_SCHEMA}
 
 
 def test_key_and_headers_are_counted_and_go_nowhere(boundary: Boundary) -> None:
     values = encoded(simulated(3))
-    crossing = boundary.cross(batch(values, [b"secret-key", None, b"secret-key"]), NOW_MS)
+    crossing = crossed(boundary, batch(values, [b"secret-key", None, b"secret-key"]))
     assert crossing.treated["kafka.key", "drop"] == 2
     assert crossing.treated["kafka.headers", "drop"] == 1
     assert "secret" not in str(crossing.listens.to_dicts())
@@ -201,12 +206,12 @@ def test_no_value_in_a_rejection(boundary: Boundary) -> None:
     plays = [altered(each, "started_at", 4) for each in simulated(20, canary="canary")]
     values = encoded(plays)
     values[4] = (values[4] or b"")[:40]
-    crossing = boundary.cross(batch(values), NOW_MS)
+    crossing = crossed(boundary, batch(values))
     assert len(crossing.rejections) == 20
     assert "canary" not in str(crossing.rejections)
 
 
 def test_the_pseudonym_of_a_user_is_the_gates(boundary: Boundary, settings: Settings) -> None:
     play = altered(simulated(1)[0], "private_session", False)
-    crossing = boundary.cross(batch(encoded([play])), NOW_MS)
+    crossing = crossed(boundary, batch(encoded([play])))
     assert crossing.listens["listener"].to_list() == [pseudonym_of(settings, play["user_id"])]
