@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types imports bench bench-quick lock clean
+.PHONY: help demo test check lint format types imports bench bench-quick notice lock clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,11 +47,14 @@ bench: $(READY) ## Measure throughput and memory of each role; results in var/be
 bench-quick: $(READY) ## The same with fewer plays, less precise
 	@exec $(BIN)/python -m tests.bench.run --plays 200000 --listeners 10000 --peer-plays 5000
 
+notice: $(READY) ## Write deploy/notice from the schemas and the policy, as CI compares it
+	@exec $(BIN)/sottovoce notice --out deploy/notice
+
 lock: $(DEV) ## Pin the dependencies that pyproject.toml names; UPGRADE=1 takes the newest
-	$(LOCK) pyproject.toml --extra demo -o requirements.lock
+	$(LOCK) pyproject.toml --extra demo --extra vault -o requirements.lock
 	$(LOCK) -c requirements.lock --group build -o requirements-build.lock
 	$(LOCK) -c requirements.lock -c requirements-build.lock \
-		pyproject.toml --extra demo --group dev -o requirements-dev.lock
+		pyproject.toml --extra demo --extra vault --group dev -o requirements-dev.lock
 
 clean: ## Remove .venv and the caches of tools; var/ stays
 	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

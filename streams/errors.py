@@ -6,7 +6,7 @@
     ├── SettingsError         a setting is missing, malformed or contradicts another
     ├── SchemaError           a schema file cannot be read, resolved or kept compatible
     ├── PolicyError           a tag, treatment or lookup is missing, unknown or does not fit
-    ├── KeyMaterialError      the pseudonym key is missing, weak or readable by others
+    ├── KeyMaterialError      master key, ring or Vault: missing, weak, readable by others, refused
     ├── BrokerError           Kafka cannot be reached, or a topic is missing or misconfigured
     ├── RegistryError         the schema registry cannot be reached or refuses
     │   └── UnknownSchemaId   the registry answered: no schema has this id
@@ -46,7 +46,7 @@ class PolicyError(SottoVoceError):
 
 
 class KeyMaterialError(SottoVoceError):
-    """The pseudonym key is missing, weak or readable by others."""
+    """Master key, key ring or Vault: missing, weak, readable by others, or it refuses."""
 
 
 class BrokerError(SottoVoceError):

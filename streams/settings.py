@@ -77,7 +77,19 @@ class Settings(BaseSettings):
         None, description="File with the master key, 64 hexadecimal digits, readable by its owner."
     )
     key: SecretStr | None = Field(None, description="The master key itself, instead of a file.")
-    key_epoch: Annotated[int, Field(ge=1)] = Field(1, description="Epoch of the pseudonym key.")
+    key_ring: Path | None = Field(
+        None, description="File of the epochs' sealed seeds; unset: key_file with .ring appended."
+    )
+    vault_url: str | None = Field(
+        None, description="HashiCorp Vault whose transit engine seals the ring, instead of a key."
+    )
+    vault_key: str = Field("sottovoce", description="Name of the key in Vault's transit engine.")
+    vault_token_file: Path | None = Field(
+        None, description="File with the Vault token, readable by its owner."
+    )
+    rotation_overlap_s: Annotated[float, Field(ge=0)] = Field(
+        7 * 86_400, description="How long an old key epoch lives on after a rotation, seconds."
+    )
     listen_rule: ListenRule = Field(
         ListenRule.LISTENBRAINZ, description="When a play counts as a listen."
     )
@@ -111,6 +123,9 @@ class Settings(BaseSettings):
     )
     release_s: Annotated[float, Field(gt=0)] = Field(
         60.0, description="Time between releases that the report worker publishes, seconds."
+    )
+    rewrite_s: Annotated[float, Field(ge=0)] = Field(
+        60.0, description="Longest time until the warehouse is rewritten after an erasure, seconds."
     )
     min_listeners: Annotated[int, Field(ge=1)] = Field(
         20, description="Distinct listeners a published cell needs at least."
@@ -149,8 +164,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_key(self) -> Settings:
-        if self.key is not None and self.key_file is not None:
-            raise ValueError("key and key_file are both set; keep one")
+        masters = ("key", "key_file", "vault_url")
+        given = [name for name in masters if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are set together; keep one")
         if self.profile_items > self.top_artists:
             raise ValueError("profile_items is larger than top_artists; lower it")
         return self

@@ -42,7 +42,8 @@ class Drop(Treatment):
 
 @dataclass(frozen=True, slots=True)
 class Pseudonymize(Treatment):
-    """Keyed digest: ``hex`` is 32 hexadecimal digits, ``int64`` a signed 64-bit number."""
+    """Keyed digest: ``hex`` is 32 hexadecimal digits of HMAC-SHA256, ``int64`` a signed 64-bit
+    number by BLAKE2b."""
 
     kind = "pseudonymize"
     form: str

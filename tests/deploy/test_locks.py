@@ -71,6 +71,7 @@ def third_parties() -> set[str]:
 RUNTIME = [
     *PYPROJECT["project"]["dependencies"],
     *PYPROJECT["project"]["optional-dependencies"]["demo"],
+    *PYPROJECT["project"]["optional-dependencies"]["vault"],
 ]
 WANTED = {
     "requirements.lock": RUNTIME,
