@@ -21,21 +21,24 @@ PLAYS_READ = Counter(
     "sottovoce_plays_read", "Plays the gate took from Kafka.", ["partition"], registry=REGISTRY
 )
 LISTENS_WRITTEN = Counter(
-    "sottovoce_listens_written", "Listens the gate wrote.", ["partition"], registry=REGISTRY
+    "sottovoce_listens_written",
+    "Listens the gate wrote.",
+    ["topic", "partition"],
+    registry=REGISTRY,
 )
 REJECTED = Counter(
     "sottovoce_plays_rejected", "Plays sent to plays.rejected.", ["reason"], registry=REGISTRY
 )
 FILTERED = Counter(
     "sottovoce_plays_filtered",
-    "Plays left out on purpose, by rule (private_session).",
+    "Plays left out on purpose, by rule (private_session, no_consent).",
     ["rule"],
     registry=REGISTRY,
 )
 TREATED = Counter(
     "sottovoce_fields_treated",
-    "Values a treatment was applied to, by tag and treatment.",
-    ["tag", "treatment"],
+    "Values a treatment was applied to, by audience, tag and treatment.",
+    ["audience", "tag", "treatment"],
     registry=REGISTRY,
 )
 UNKNOWN_FIELDS = Counter(
@@ -68,6 +71,18 @@ UNREADABLE = Counter(
     "sottovoce_listens_unreadable",
     "Records of listens that do not decode; the gate is the only writer, so this is an alarm.",
     ["role"],
+    registry=REGISTRY,
+)
+SUPPRESSED = Counter(
+    "sottovoce_listens_suppressed",
+    "Listens dropped because a privacy command about their listener covers them.",
+    ["role"],
+    registry=REGISTRY,
+)
+PRIVACY_COMMANDS = Counter(
+    "sottovoce_privacy_commands",
+    "Privacy commands carried out, by action; rekey is one listener that got a new pseudonym.",
+    ["role", "action"],
     registry=REGISTRY,
 )
 PROFILES_WRITTEN = Counter(
@@ -109,8 +124,26 @@ CHECKPOINT_SECONDS = Histogram(
 RELEASE_SECONDS = Gauge(
     "sottovoce_release_seconds", "Duration of the last release, seconds.", registry=REGISTRY
 )
+WAREHOUSE_REWRITE_SECONDS = Gauge(
+    "sottovoce_warehouse_rewrite_seconds",
+    "Duration of the last rewrite of the warehouse's file after erasures or renames, seconds.",
+    registry=REGISTRY,
+)
 RELEASED_AT = Gauge(
     "sottovoce_released_at", "When the last release was published, Unix seconds.", registry=REGISTRY
+)
+PRIVACY_REQUESTS = Counter(
+    "sottovoce_privacy_requests",
+    "Requests of listeners that were heard, by action (erase, export, exclude, ...).",
+    ["action"],
+    registry=REGISTRY,
+)
+PRIVACY_REQUEST_SECONDS = Histogram(
+    "sottovoce_privacy_request_seconds",
+    "Time from a request until its receipt was written, seconds.",
+    ["action"],
+    buckets=(1, 2, 5, 10, 30, 60, 120, 300, 900, 3_600, 86_400),
+    registry=REGISTRY,
 )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 DAY_MS = 86_400_000
+SEGMENT_MS = 6 * 3_600_000
+"""Kafka removes closed segments only; a short one keeps what is due from staying much longer."""
 
 
 class Zone(StrEnum):
@@ -17,6 +19,8 @@ class Zone(StrEnum):
     """Taste and report."""
     PUBLISHED = "published"
     """Product teams."""
+    SHARED = "shared"
+    """One third party each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,19 @@ class Topic:
         return self.retention_ms is None
 
     def config(self) -> dict[str, str]:
-        """Topic settings. Short segments, so that compaction can reach a tombstone within a day."""
+        """Topic settings."""
         if self.retention_ms is None:
             return {
                 "cleanup.policy": "compact",
-                "segment.ms": str(6 * 3_600_000),
+                "segment.ms": str(SEGMENT_MS),
                 "max.compaction.lag.ms": str(DAY_MS),
                 "delete.retention.ms": str(DAY_MS),
             }
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_ms),
+            "segment.ms": str(SEGMENT_MS),
+        }
 
 
 PLAYS = Topic("plays", Zone.RAW, "play", "any or none", "plays as clients send them", 7 * DAY_MS)
@@ -66,15 +74,61 @@ PRIVACY_REQUESTS = Topic(
     "what listeners ask for, by account",
     30 * DAY_MS,
 )
+PRIVACY_STANDING = Topic(
+    "privacy-standing",
+    Zone.RAW,
+    "privacy-standing",
+    "subject",
+    "erasures, restrictions and exclusions that hold until further notice",
+)
+PRIVACY_RECEIPTS = Topic(
+    "privacy-receipts", Zone.RAW, "privacy-receipt", "request", "what became of requests, signed"
+)
+DELIVERIES = Topic(
+    "deliveries",
+    Zone.RAW,
+    "delivery",
+    "subject/audience/partition",
+    "which third party received data of whom",
+)
 LISTENS = Topic(
-    "listens", Zone.PSEUDONYMOUS, "listen", "listener", "plays after the gate", 30 * DAY_MS
+    "listens",
+    Zone.PSEUDONYMOUS,
+    "listen",
+    "listener",
+    "plays after the gate, for profiles (audience product)",
+    30 * DAY_MS,
+)
+ANALYTICS_LISTENS = Topic(
+    "listens.analytics",
+    Zone.PSEUDONYMOUS,
+    "listen",
+    "listener",
+    "plays after the gate, for reporting (audience analytics)",
+    30 * DAY_MS,
 )
 PRIVACY_COMMANDS = Topic(
     "privacy-commands",
     Zone.PSEUDONYMOUS,
     "privacy-command",
     "listener",
-    "what listeners ask for, by pseudonym",
+    "what stores must do about a listener",
+    30 * DAY_MS,
+)
+PRIVACY_REKEYS = Topic(
+    "privacy-rekeys",
+    Zone.PSEUDONYMOUS,
+    "privacy-rekey",
+    "new listener",
+    "pseudonyms that change; emptied when the old epoch is destroyed",
+    30 * DAY_MS,
+)
+PRIVACY_ANSWERS = Topic(
+    "privacy-answers",
+    Zone.PSEUDONYMOUS,
+    "privacy-answer",
+    "request digest",
+    "what stores did",
     30 * DAY_MS,
 )
 TASTE_STATE = Topic(
@@ -90,11 +144,38 @@ ALL: tuple[Topic, ...] = (
     CATALOGUE,
     CONSENT,
     PRIVACY_REQUESTS,
+    PRIVACY_STANDING,
+    PRIVACY_RECEIPTS,
+    DELIVERIES,
     LISTENS,
+    ANALYTICS_LISTENS,
     PRIVACY_COMMANDS,
+    PRIVACY_REKEYS,
+    PRIVACY_ANSWERS,
     TASTE_STATE,
     PROFILES,
 )
+"""Every topic but those of third parties, which the policy names (`shared`)."""
 
-PARTITIONED_ALIKE: tuple[Topic, ...] = (LISTENS, PRIVACY_COMMANDS, TASTE_STATE, PROFILES)
-"""Topics keyed by listener: what is about a listener stands in the same partition of each."""
+PARTITIONED_ALIKE: tuple[Topic, ...] = (
+    LISTENS,
+    ANALYTICS_LISTENS,
+    PRIVACY_COMMANDS,
+    PRIVACY_REKEYS,
+    PRIVACY_ANSWERS,
+    TASTE_STATE,
+    PROFILES,
+)
+"""What is about a person stands in the same partition of each, in every audience and epoch."""
+
+
+def shared(audience: str) -> Topic:
+    """The topic of a third party."""
+    return Topic(
+        f"shared.{audience}",
+        Zone.SHARED,
+        "shared-listen",
+        "listener",
+        f"plays for {audience}; a record without a value asks to delete its listener",
+        7 * DAY_MS,
+    )

@@ -1,8 +1,9 @@
 -- What marts are made of: the facts with numbers in the place of pseudonyms. A bound on what one
--- listener may contribute belongs here: no cell and no mart sees what these tables leave away.
+-- listener may contribute belongs here: no cell and no mart sees what these tables leave away. Listeners
+-- who are restricted are left away.
 CREATE TEMP TABLE numbers AS
 SELECT listener, row_number() OVER ()::INTEGER AS number
-FROM (SELECT DISTINCT listener FROM listener_day);
+FROM (SELECT DISTINCT listener FROM listener_day ANTI JOIN restricted USING (listener));
 
 CREATE TEMP TABLE base_day AS
 SELECT listener_day.* REPLACE (number AS listener) FROM listener_day JOIN numbers USING (listener);

@@ -8,8 +8,8 @@ import polars as pl
 from aiokafka import AIOKafkaConsumer
 
 from streams.agents.codecs import Codecs
-from streams.topics import CATALOGUE
-from streams.transport.reader import end_offsets, read_span
+from streams.agents.following import Following
+from streams.topics import CATALOGUE, Topic
 
 _REFRESH_EVERY_S = 5.0
 
@@ -22,9 +22,11 @@ def matching(artist: pl.Expr) -> pl.Expr:
 class Catalogue:
     """Reads the topic whole at first, then what was added, at most every few seconds."""
 
+    topics: tuple[Topic, ...] = (CATALOGUE,)
+
     def __init__(self, codecs: Codecs) -> None:
         self._codecs = codecs
-        self._read_to: dict[int, int] = {}
+        self._following = Following(CATALOGUE)
         self._refreshed_at = float("-inf")
         self._genres = pl.DataFrame(schema={"match": pl.String, "catalogued": pl.List(pl.String)})
 
@@ -33,15 +35,10 @@ class Catalogue:
         if time.monotonic() - self._refreshed_at < _REFRESH_EVERY_S:
             return
         added = []
-        for partition, end in (await end_offsets(reader, CATALOGUE.name)).items():
-            start = self._read_to.get(partition, 0)
-            if start >= end:
-                continue
-            async for batch in read_span(reader, CATALOGUE.name, partition, start):
-                values = [value for value in batch.values if value is not None]
-                if values:  # else only tombstones
-                    added.append(await self._codecs.decode(values, ("artist", "genres")))
-                self._read_to[partition] = batch.next_offset
+        async for batch in self._following.added(reader):
+            values = [value for value in batch.values if value is not None]
+            if values:  # else only tombstones
+                added.append(await self._codecs.decode(values, ("artist", "genres")))
         if added:
             entries = pl.concat(added).select(
                 match=matching(pl.col("artist")), catalogued=pl.col("genres")

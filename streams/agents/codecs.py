@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from streams.avro.encode import ColumnEncoder, RecordEncoder
 from streams.avro.nested import NestedEncoder
 from streams.avro.registry import Registry
 from streams.avro.schemas import Schemas
+from streams.avro.single import decode_record
 from streams.errors import StateError
 from streams.topics import Topic
 
@@ -57,6 +59,25 @@ class Codecs:
                 "Only this package may write there; correct the topic's access rules.",
             )
         return pl.concat(frames).sort("row").drop("row")
+
+    async def decode_records(self, values: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Records this package wrote, of any schema, one by one; times as `datetime` in UTC.
+
+        Raises:
+            StateError: one does not decode: something else wrote it.
+        """
+        split = wire.split(values)
+        records: dict[int, dict[str, Any]] = {}
+        for schema_id, group in split.groups.items():
+            schema = await self.registry.get(schema_id)
+            for row, body in zip(group.rows.tolist(), group.bodies, strict=True):
+                records[row] = decode_record(schema, body)
+        if split.malformed:
+            raise StateError(
+                "A record of an internal topic has no schema id.",
+                "Only this package may write there; correct the topic's access rules.",
+            )
+        return [records[row] for row in range(len(values))]
 
     async def close(self) -> None:
         """Let go of the registry's connection."""

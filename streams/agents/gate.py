@@ -1,10 +1,11 @@
-"""Gate: plays in, listens out. The only role that sees who played what, and the only key holder."""
+"""Gate: plays in, listens out, per audience. The only role that sees who played what, and the only
+key holder; so what people ask for by account comes here too, see `streams.agents.steward`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -13,16 +14,25 @@ from aiokafka import AIOKafkaConsumer
 from streams import logs, metrics
 from streams.agents.catalogue import Catalogue
 from streams.agents.codecs import Codecs
-from streams.agents.role import Done, Sender
+from streams.agents.consents import Consents
+from streams.agents.deliveries import Deliveries
+from streams.agents.reading import rejection
+from streams.agents.rekeying import Rekeying
+from streams.agents.role import Done, Place, Sender
+from streams.agents.steward import Steward
 from streams.avro import wire
+from streams.avro.encode import ColumnEncoder
 from streams.errors import Reason, UnknownSchemaId
-from streams.privacy.boundary import PRIVATE_RULE, Boundary, Crossing
-from streams.topics import CATALOGUE, LISTENS, PLAYS, REJECTED, Topic
+from streams.privacy import boundary, keyring
+from streams.privacy.boundary import Crossing
+from streams.privacy.inventory import output_topic
+from streams.privacy.permission import SUBJECT
+from streams.privacy.policy import Policy
+from streams.privacy.pseudonyms import pseudonyms
+from streams.settings import Settings
+from streams.topics import LISTENS, PLAYS, REJECTED, Topic
 from streams.transport.batch import RecordBatch
 from streams.transport.reader import end_offsets
-
-LARGEST_PAYLOAD = 512 * 1024
-"""A rejected record larger than this stays in `plays` alone; the rejection says where."""
 
 log = logs.get(__name__)
 
@@ -30,34 +40,67 @@ log = logs.get(__name__)
 class _Run(NamedTuple):
     """Listens of one partition, encoded, in order of position."""
 
+    topic: str
     partition: int
     keys: list[bytes]
     values: list[bytes]
 
 
 class Gate:
-    """The role. Without state but for plans and the catalogue, so it scales with partitions."""
+    """The role. What it knows it reads from topics, so it scales with partitions."""
 
-    topic = PLAYS
-    topics: tuple[Topic, ...] = (PLAYS, CATALOGUE, LISTENS, REJECTED)
+    inputs = (PLAYS, *Steward.inputs)
 
-    def __init__(self, codecs: Codecs, boundary: Boundary) -> None:
-        self._codecs = codecs
-        self._boundary = boundary
+    def __init__(self, settings: Settings, codecs: Codecs, policy: Policy) -> None:
+        """Load the key ring.
+
+        Raises:
+            KeyMaterialError, PolicyError, SchemaError: the gate must not start.
+        """
+        self._settings, self._codecs, self._policy = settings, codecs, policy
+        self._outputs = {name: output_topic(name, policy) for name in policy.audiences}
+        self._steward = Steward(settings, codecs, policy)
         self._catalogue = Catalogue(codecs)
+        self._deliveries = Deliveries(settings, codecs, policy)
+        self._rekeying = Rekeying(codecs, policy)
         self._writing: asyncio.Task[None] | None = None
+        self._reading = asyncio.Lock()
+        self._turn()
+        self._consents = Consents(codecs, policy, self._ring.subjects())
+        self.topics: tuple[Topic, ...] = tuple(
+            dict.fromkeys(
+                (
+                    PLAYS,
+                    REJECTED,
+                    *self._outputs.values(),
+                    *Catalogue.topics,
+                    *Consents.topics,
+                    *Deliveries.topics,
+                    *Rekeying.topics,
+                    *self._steward.topics,
+                )
+            )
+        )
 
     async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
-        """Schemas of what it writes, the catalogue, and how many partitions there are."""
+        """Schemas of what it writes, what topics hold that it must know, and their partitions."""
         self._sender, self._reader = sender, reader
-        self._listens = await self._codecs.columns(LISTENS)
-        self._rejected = await self._codecs.columns(REJECTED)
+        self._encoders: dict[str, ColumnEncoder] = {
+            name: await self._codecs.columns(topic) for name, topic in self._outputs.items()
+        }
+        self._rejected = await self._codecs.records(REJECTED)
         self._partitions = len(await end_offsets(reader, LISTENS.name))
         self._rejected_partitions = len(await end_offsets(reader, REJECTED.name))
+        await self._deliveries.start(sender, reader, self._partitions)
+        await self._rekeying.start(sender, self._partitions)
+        await self._steward.start(sender, reader, self._partitions)
         await self._catalogue.refresh(reader)
+        await self._consents.refresh(reader)
 
-    async def resume(self, partitions: set[int], generation: int) -> Mapping[int, int]:
+    async def resume(self, assigned: set[Place], generation: int) -> Mapping[Place, int]:
         """Read on from the committed offsets."""
+        async with self._reading:
+            await self._steward.resume(assigned)
         return {}
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
@@ -67,25 +110,55 @@ class Gate:
         reader that goes by position would skip for good what comes later than its successor.
         """
         metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
-        await self._catalogue.refresh(self._reader)
+        if self._ring_changed():
+            await self._written()
+            self._turn()
+        async with self._reading:
+            if batch.topic != PLAYS.name:
+                await self._steward.take(batch, self._ring)
+                done()
+                return
+            await self._catalogue.refresh(self._reader)
+            # To the end: a decision that was there before its play decides about it.
+            await self._consents.refresh(self._reader)
         split = wire.split(batch.values)
         await self._open_schemas(split)
         crossing, runs = await asyncio.to_thread(self._work_out, batch, split)
-        await self.checkpoint()
+        await self._written()
         self._writing = asyncio.create_task(self._write(batch, crossing, runs, done))
 
     async def checkpoint(self) -> None:
-        """Wait until the batch under way is durable.
+        """Wait until the batch under way is durable; sign receipts that have become due.
 
         Raises:
             BrokerError: it was not taken.
         """
+        await self._written()
+        async with self._reading:
+            await self._steward.settle(self._ring)
+
+    async def _written(self) -> None:
         if self._writing is not None:
             await asyncio.shield(self._writing)
 
     async def stop(self) -> None:
         """Let go of the registry."""
         await self._codecs.close()
+
+    def _ring_changed(self) -> bool:
+        ends = self._ring.overlap_ends_ms
+        over = ends is not None and time.time() * 1_000 >= ends
+        return over or keyring.stamp(self._settings) != self._stamp
+
+    def _turn(self) -> None:
+        """Go on with the key ring as it is now; nothing keeps keys that it no longer has."""
+        pseudonyms.cache_clear()
+        self._stamp = keyring.stamp(self._settings)
+        self._ring = keyring.load(self._settings)
+        self._boundary = boundary.from_settings(
+            self._settings, self._codecs.schemas, self._policy, self._ring
+        )
+        self._rekeying.turn(self._ring, self._codecs.schemas)
 
     async def _open_schemas(self, split: wire.Split) -> None:
         for schema_id in self._boundary.missing(split.groups):
@@ -100,92 +173,67 @@ class Gate:
                 log.error("schema not planned: rejected", schema_id=schema_id, problem=problem)
 
     def _work_out(self, batch: RecordBatch, split: wire.Split) -> tuple[Crossing, list[_Run]]:
-        crossing = self._boundary.cross(batch, split, now_ms=int(time.time() * 1_000))
-        listens = self._catalogue.fill(crossing.listens)
-        values = self._listens.encode(listens)
-        keys = listens["listener"].cast(pl.Binary).to_list()
-        partitions = listens.select(partition_of(pl.col("listener"), self._partitions)).to_series()
-        rows: dict[int, list[int]] = {number: [] for number in range(self._partitions)}
-        for row, partition in enumerate(partitions.to_list()):
-            rows[partition].append(row)
+        crossing = self._boundary.cross(
+            batch, split, self._consents.permissions, now_ms=int(time.time() * 1_000)
+        )
         runs = [
-            _Run(partition, [keys[row] for row in part], [values[row] for row in part])
-            for partition, part in rows.items()
-            if part
+            run
+            for audience, listens in crossing.listens.items()
+            if len(listens)
+            for run in self._runs(audience, self._catalogue.fill(listens))
         ]
         return crossing, runs
+
+    def _runs(self, audience: str, listens: pl.DataFrame) -> Iterator[_Run]:
+        values = self._encoders[audience].encode(listens)
+        keys = listens["listener"].cast(pl.Binary).to_list()
+        rows: dict[int, list[int]] = {}
+        for row, partition in enumerate(self._placements(listens)):
+            rows.setdefault(partition, []).append(row)
+        topic = self._outputs[audience].name
+        for partition, part in rows.items():
+            yield _Run(topic, partition, [keys[row] for row in part], [values[row] for row in part])
+
+    def _placements(self, listens: pl.DataFrame) -> list[int]:
+        """`standing.placement` of every row."""
+        head = pl.col(SUBJECT).str.head(8).str.to_integer(base=16, dtype=pl.Int64)
+        return listens.select(head % self._partitions).to_series().to_list()
 
     async def _write(
         self, batch: RecordBatch, crossing: Crossing, runs: Sequence[_Run], done: Done
     ) -> None:
+        await self._rekeying.write(crossing.people)
+        await self._deliveries.note(crossing.listens, batch.partition)
         await asyncio.gather(*map(self._write_run, runs), self._write_rejected(batch, crossing))
         _count(batch, crossing)
         done()
 
     async def _write_run(self, run: _Run) -> None:
-        end = await self._sender.send_records(LISTENS.name, run.partition, run.keys, run.values)
-        metrics.LISTENS_WRITTEN.labels(run.partition).inc(len(run.values))
-        metrics.WRITTEN_OFFSET.labels(LISTENS.name, run.partition).set(end)
+        end = await self._sender.send_records(run.topic, run.partition, run.keys, run.values)
+        metrics.LISTENS_WRITTEN.labels(run.topic, run.partition).inc(len(run.values))
+        metrics.WRITTEN_OFFSET.labels(run.topic, run.partition).set(end)
 
     async def _write_rejected(self, batch: RecordBatch, crossing: Crossing) -> None:
         if not crossing.rejections:
             return
         now_ms = int(time.time() * 1_000)
-        rows = [
-            {
-                "topic": batch.topic,
-                "partition": batch.partition,
-                "offset": int(batch.offsets[each.row]),
-                "reason": str(each.reason),
-                "detail": each.detail,
-                "schema_id": each.schema_id,
-                "rejected_at": now_ms,
-                "key": batch.keys[each.row],
-                "value": _bounded(batch.values[each.row]),
-            }
-            for each in crossing.rejections
-        ]
-        at = f"{batch.topic}/{batch.partition}"
-        keys = [f"{at}/{batch.offsets[each.row]}".encode() for each in crossing.rejections]
+        rejected = [rejection(batch, each, now_ms) for each in crossing.rejections]
         await self._sender.send_records(
             REJECTED.name,
             batch.partition % self._rejected_partitions,
-            keys,
-            self._rejected.encode(pl.DataFrame(rows, schema=_REJECTED_COLUMNS)),
+            [key.encode() for key, _ in rejected],
+            self._rejected.encode(record for _, record in rejected),
         )
-
-
-def partition_of(listener: pl.Expr, partitions: int) -> pl.Expr:
-    """Partition of a listener: pseudonyms are uniform, so their head is a hash in any language."""
-    return listener.str.head(8).str.to_integer(base=16, dtype=pl.Int64) % partitions
-
-
-_REJECTED_COLUMNS = pl.Schema(
-    {
-        "topic": pl.String,
-        "partition": pl.Int32,
-        "offset": pl.Int64,
-        "reason": pl.String,
-        "detail": pl.String,
-        "schema_id": pl.Int32,
-        "rejected_at": pl.Int64,
-        "key": pl.Binary,
-        "value": pl.Binary,
-    }
-)
-
-
-def _bounded(payload: bytes | None) -> bytes | None:
-    return payload if payload is None or len(payload) <= LARGEST_PAYLOAD else None
 
 
 def _count(batch: RecordBatch, crossing: Crossing) -> None:
     metrics.PLAYS_READ.labels(batch.partition).inc(len(batch))
-    metrics.FILTERED.labels(PRIVATE_RULE).inc(crossing.filtered)
-    for rejection in crossing.rejections:
-        metrics.REJECTED.labels(str(rejection.reason)).inc()
-    for (tag, treatment), fields in crossing.treated.items():
-        metrics.TREATED.labels(tag, treatment).inc(fields)
+    for rule, plays in crossing.filtered.items():
+        metrics.FILTERED.labels(rule).inc(plays)
+    for each in crossing.rejections:
+        metrics.REJECTED.labels(str(each.reason)).inc()
+    for labels, fields in crossing.treated.items():
+        metrics.TREATED.labels(*labels).inc(fields)
     if crossing.unknown_fields:
         metrics.UNKNOWN_FIELDS.inc(crossing.unknown_fields)
         log.warning("fields the committed schema does not know were dropped", topic=batch.topic)

@@ -18,7 +18,7 @@ from streams import metrics
 from streams.avro import wire
 from streams.avro.columns import ColumnDecoder
 from streams.avro.registry import Registry
-from streams.topics import LISTENS
+from streams.topics import LISTENS, Topic
 from streams.transport.batch import RecordBatch
 from streams.transport.positions import RecentEvents, SourcePositions
 from streams.transport.reader import read_span
@@ -26,11 +26,26 @@ from streams.transport.reader import read_span
 IDENTITY = ("listener", "event", "source_partition", "source_offset")
 
 
-class ListenReader:
-    """Decodes batches of ``listens`` into columns."""
+@dataclass(frozen=True, slots=True)
+class History:
+    """Listens of some listeners as far as their topic still holds them, in log order.
 
-    def __init__(self, registry: Registry, columns: Sequence[str]) -> None:
+    Attributes:
+        listens: as `Intake` admitted them when they came; without columns if there are none.
+        since: when the oldest record came, ms: what started later is here, clocks of players
+            permitting. 0 if nothing has left the topic; None if it holds nothing.
+    """
+
+    listens: pl.DataFrame
+    since: int | None
+
+
+class ListenReader:
+    """Decodes batches of ``topic``, a topic of listens, into columns."""
+
+    def __init__(self, registry: Registry, columns: Sequence[str], topic: Topic = LISTENS) -> None:
         self._registry = registry
+        self._topic = topic.name
         self._columns = tuple(dict.fromkeys((*IDENTITY, *columns)))
         self._decoders: dict[int, ColumnDecoder] = {}
 
@@ -59,9 +74,31 @@ class ListenReader:
     ) -> None:
         """Have ``intake`` remember the events of the ``horizon`` records before its position."""
         start = max(0, intake.next_offset - horizon)
-        async for batch in read_span(consumer, LISTENS.name, partition, start, intake.next_offset):
+        async for batch in read_span(consumer, self._topic, partition, start, intake.next_offset):
             listens, _ = await self.read(batch)
             intake.look_back(listens)
+
+    async def history(
+        self, consumer: AIOKafkaConsumer, partition: int, end: int, keys: set[str], horizon: int
+    ) -> History:
+        """Read the topic from its beginning to ``end`` for the listens of ``keys``.
+
+        Reads everything there is, so it takes seconds per million records; decodes what is asked
+        for only. What was admitted follows from the listener's own records: a repeated position is
+        not above the original, which has the same key, and so has a duplicate event.
+        """
+        wanted = {key.encode() for key in keys}
+        intake, since = Intake(horizon), None
+        frames: list[pl.DataFrame] = []
+        async for batch in read_span(consumer, self._topic, partition, 0, end):
+            if since is None:
+                since = int(batch.timestamps[0]) if batch.first_offset else 0
+            part = _chosen(batch, [row for row, key in enumerate(batch.keys) if key in wanted])
+            if part is not None:
+                listens, _ = await self.read(part)
+                frames.append(intake.admit(listens, part.next_offset).listens)
+        frames = [frame for frame in frames if len(frame)]
+        return History(pl.concat(frames) if frames else pl.DataFrame(), since)
 
     async def _decoder(self, schema_id: int) -> ColumnDecoder:
         decoder = self._decoders.get(schema_id)
@@ -117,6 +154,20 @@ class Intake:
             repeated=int((~fresh).sum()),
             duplicates=int((fresh & ~first).sum()),
         )
+
+
+def _chosen(batch: RecordBatch, rows: list[int]) -> RecordBatch | None:
+    if not rows:
+        return None
+    return RecordBatch(
+        batch.topic,
+        batch.partition,
+        batch.offsets[rows],
+        batch.timestamps[rows],
+        [batch.keys[row] for row in rows],
+        [batch.values[row] for row in rows],
+        batch.with_headers,
+    )
 
 
 def _event_ids(listens: pl.DataFrame) -> npt.NDArray[np.uint64]:

@@ -1,66 +1,59 @@
 """Report: listens in, facts per listener and day in the warehouse, releases on time and on request.
 
 The warehouse stores its positions in the transaction of the rows and is what the role resumes from;
-the group's committed offsets only show others how far it is.
+the group's committed offsets only show others how far it is. Privacy commands are carried out the
+same way, and the answers they are owed stand beside them until they are given. After an erasure the
+warehouse's file is rewritten, then the next release is made, and each is answered by what it left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import polars as pl
 from aiokafka import AIOKafkaConsumer
 
-from streams import logs, metrics
+from streams import metrics
 from streams.agents.codecs import Codecs
-from streams.agents.intake import Admitted, Intake, ListenReader
-from streams.agents.role import Done, Sender
-from streams.errors import SottoVoceError
+from streams.agents.commands import Held, decode_commands, decode_rekeys
+from streams.agents.intake import Intake, ListenReader
+from streams.agents.report_partition import RELEASE, ROLE, WAREHOUSE, Owed, Partition
+from streams.agents.report_upkeep import Upkeep
+from streams.agents.role import Done, Place, Sender
+from streams.privacy.policy import ANALYTICS
 from streams.settings import Settings
-from streams.topics import LISTENS, Topic
+from streams.topics import (
+    ANALYTICS_LISTENS,
+    PRIVACY_ANSWERS,
+    PRIVACY_COMMANDS,
+    PRIVACY_REKEYS,
+    Topic,
+)
 from streams.transport.batch import RecordBatch
-from streams.warehouse import facts, release
+from streams.transport.reader import read_span
+from streams.warehouse import facts
+from streams.warehouse.facts import Partials
+from streams.warehouse.people import Due
 from streams.warehouse.store import Counter, Positions, Warehouse
-
-ROLE = "report"
-
-log = logs.get(__name__)
-
-
-@dataclass(slots=True)
-class _Partition:
-    intake: Intake
-    held: list[Done] = field(default_factory=list)
-    admitted: list[Admitted] = field(default_factory=list)
-    unreadable: int = 0
-
-    @property
-    def listens(self) -> int:
-        return sum(len(each.listens) for each in self.admitted)
 
 
 class Report:
     """The role. One writer: the warehouse is a file that one process opens."""
 
-    topic = LISTENS
-    topics: tuple[Topic, ...] = (LISTENS,)
+    inputs: tuple[Topic, ...] = (ANALYTICS_LISTENS, PRIVACY_COMMANDS, PRIVACY_REKEYS)
+    topics: tuple[Topic, ...] = (*inputs, PRIVACY_ANSWERS)
 
     def __init__(self, settings: Settings, codecs: Codecs) -> None:
         self._settings = settings
         self._codecs = codecs
-        self._listens = ListenReader(codecs.registry, facts.COLUMNS)
-        self._partitions: dict[int, _Partition] = {}
+        self._listens = ListenReader(codecs.registry, facts.COLUMNS, ANALYTICS_LISTENS)
+        self._partitions: dict[int, Partition] = {}
         self._lock = asyncio.Lock()
         self._opened: Warehouse | None = None
         self._writing: asyncio.Task[None] | None = None
-        self._releasing: asyncio.Task[None] | None = None
-        self._released_at = time.monotonic()
-        self._changed = False
 
     async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
         """Open the warehouse.
@@ -72,52 +65,60 @@ class Report:
         self._opened = await asyncio.to_thread(
             Warehouse, self._settings.warehouse, self._settings.sql
         )
+        encoder = await self._codecs.columns(PRIVACY_ANSWERS)
+        self._upkeep = Upkeep(self._settings, self._opened, self._partitions, sender, encoder)
 
-    async def resume(self, partitions: set[int], generation: int) -> Mapping[int, int]:
-        """Read on from where the warehouse is, or what is held beyond it."""
+    async def resume(self, assigned: set[Place], generation: int) -> Mapping[Place, int]:
+        """Read on from where the warehouse is, or what is held beyond it.
+
+        Commands that came while nobody was there are carried out before any listen is taken.
+        """
+        numbers = {number for _, number in assigned}
         async with self._lock:
-            for gone in self._partitions.keys() - partitions:
+            if self._writing is not None:
+                await asyncio.shield(self._writing)
+            for gone in self._partitions.keys() - numbers:
                 del self._partitions[gone]
-            stored = self._warehouse.positions()
-            horizon = self._settings.duplicate_horizon
-            for new in sorted(partitions - self._partitions.keys()):
-                intake = Intake(horizon, stored.next_offset.get(new, 0), stored.highest.get(new))
-                await self._listens.look_back(self._reader, new, intake, horizon)
-                self._partitions[new] = _Partition(intake)
-            return {number: each.intake.next_offset for number, each in self._partitions.items()}
+            for new in sorted(numbers - self._partitions.keys()):
+                partition = await self._restore(new)
+                if partition.commanded:
+                    await self._carry_out(partition)
+                self._partitions[new] = partition
+            await self._upkeep.resume()
+            return {(topic, number): self._next(topic, number) for topic, number in assigned}
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
-        """Hold a batch's listens; they are written and acknowledged at the next checkpoint."""
+        """Hold a batch; it is written and acknowledged at the next checkpoint."""
         metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
-        listens, unreadable = await self._listens.read(batch)
-        async with self._lock:
-            partition = self._partitions.get(batch.partition)
-            if partition is None:
-                return  # given up while the batch was on its way
-            partition.admitted.append(partition.intake.admit(listens, batch.next_offset))
-            partition.unreadable += unreadable
-            partition.held.append(done)
-            if sum(each.listens for each in self._partitions.values()) >= (
-                self._settings.checkpoint_listens
-            ):
-                await self._write()
+        if batch.topic == PRIVACY_COMMANDS.name:
+            commands = await decode_commands(self._codecs, batch, ANALYTICS)
+            async with self._lock:
+                partition = self._partitions.get(batch.partition)
+                if partition is None:
+                    return  # given up while the batch was on its way
+                partition.take_commands(commands, batch.next_offset)
+                partition.waiting.append(done)
+        elif batch.topic == PRIVACY_REKEYS.name:
+            rekeys = await decode_rekeys(self._codecs, batch, ANALYTICS)
+            async with self._lock:
+                partition = self._partitions.get(batch.partition)
+                if partition is None:
+                    return
+                partition.take_rekeys(rekeys, batch.next_offset)
+                partition.waiting.append(done)
+        else:
+            await self._take_listens(batch, done)
 
     async def checkpoint(self) -> None:
-        """Write what is held with its positions, acknowledge, and release if it is time."""
+        """Write what is held with its positions, acknowledge; rewrite and release if it is time."""
         async with self._lock:
             await self._write()
-        if self._releasing is None and (
-            release.pending_request(self._settings.data) is not None
-            or (self._changed and time.monotonic() - self._released_at >= self._settings.release_s)
-        ):
-            self._releasing = asyncio.create_task(self._release())
+        self._upkeep.tend()
 
     async def stop(self) -> None:
-        """Let a release under way finish, and close the warehouse."""
-        if self._releasing is not None:
-            with suppress(Exception):
-                await self._releasing
+        """Let a rewrite or release under way finish, and close the warehouse."""
         if self._opened is not None:
+            await self._upkeep.stop()
             await asyncio.to_thread(self._opened.close)
         await self._codecs.close()
 
@@ -125,6 +126,65 @@ class Report:
     def _warehouse(self) -> Warehouse:
         assert self._opened is not None
         return self._opened
+
+    async def _restore(self, number: int) -> Partition:
+        stored = self._warehouse.positions()
+        carried_out = await asyncio.to_thread(self._warehouse.command_positions)
+        horizon = self._settings.duplicate_horizon
+        intake = Intake(horizon, stored.next_offset.get(number, 0), stored.highest.get(number))
+        await self._listens.look_back(self._reader, number, intake, horizon)
+        next_command = carried_out.get((PRIVACY_COMMANDS.name, number), 0)
+        next_rekey = carried_out.get((PRIVACY_REKEYS.name, number), 0)
+        privacy = await Held.load(
+            self._reader, self._codecs, number, ANALYTICS, next_command, next_rekey
+        )
+        partition = Partition(number, intake, privacy, next_command, next_rekey)
+        await self._restore_owed(partition)
+        async for batch in read_span(self._reader, PRIVACY_REKEYS.name, number, next_rekey):
+            rekeys = await decode_rekeys(self._codecs, batch, ANALYTICS)
+            partition.take_rekeys(rekeys, batch.next_offset)
+        async for batch in read_span(self._reader, PRIVACY_COMMANDS.name, number, next_command):
+            commands = await decode_commands(self._codecs, batch, ANALYTICS)
+            partition.take_commands(commands, batch.next_offset)
+        return partition
+
+    async def _restore_owed(self, partition: Partition) -> None:
+        number = partition.number
+        due = await asyncio.to_thread(self._warehouse.due, number)
+        if not due:
+            return
+        start, end = min(due)[0], partition.next_command
+        async for batch in read_span(self._reader, PRIVACY_COMMANDS.name, number, start, end):
+            for command in await decode_commands(self._codecs, batch, ANALYTICS):
+                for store in (WAREHOUSE, RELEASE):
+                    if (command.offset, store) in due:
+                        removed = due.pop((command.offset, store))
+                        partition.owed.append(Owed(number, command, store, removed))
+        # What the topic's retention has removed nobody waits for any more.
+        gone = [Due(number, offset, store) for offset, store in due]
+        await asyncio.to_thread(self._warehouse.answered, gone)
+
+    def _next(self, topic: str, number: int) -> int:
+        partition = self._partitions[number]
+        if topic == PRIVACY_COMMANDS.name:
+            return partition.next_command
+        if topic == PRIVACY_REKEYS.name:
+            return partition.next_rekey
+        return partition.intake.next_offset
+
+    async def _take_listens(self, batch: RecordBatch, done: Done) -> None:
+        listens, unreadable = await self._listens.read(batch)
+        async with self._lock:
+            partition = self._partitions.get(batch.partition)
+            if partition is None:
+                return
+            partition.admitted.append(partition.intake.admit(listens, batch.next_offset))
+            partition.unreadable += unreadable
+            partition.waiting.append(done)
+            if sum(each.listens for each in self._partitions.values()) >= (
+                self._settings.checkpoint_listens
+            ):
+                await self._write()
 
     async def _write(self) -> None:
         # A transaction in its thread goes on when whoever waits for it is cancelled. It must be
@@ -135,68 +195,63 @@ class Report:
         await asyncio.shield(self._writing)
 
     async def _write_held(self) -> None:
-        writing = {number: each for number, each in self._partitions.items() if each.held}
+        writing = [each for each in self._partitions.values() if each.waiting]
         if not writing:
             return
         started = time.monotonic()
-        await asyncio.to_thread(self._append, writing)
-        for each in writing.values():
-            _count(each)
-            for done in each.held:
-                done()
-            each.held, each.admitted, each.unreadable = [], [], 0
-        self._changed = True
+        for partition in writing:
+            if partition.commanded:
+                await self._carry_out(partition)
+        suppressed = await asyncio.to_thread(self._append, writing)
+        for partition in writing:
+            self._upkeep.changed = True
+            partition.appended(suppressed[partition.number])
         metrics.CHECKPOINT_SECONDS.labels(ROLE).observe(time.monotonic() - started)
 
-    def _append(self, writing: Mapping[int, _Partition]) -> None:
-        admitted = [batch for each in writing.values() for batch in each.admitted]
-        listens = [batch.listens for batch in admitted if len(batch.listens)]
+    async def _carry_out(self, partition: Partition) -> None:
+        """Commands and rekeys, before the listens that came with them: these are told by `Held`."""
+        erased = partition.erased()
+        kept: Sequence[Partials] = ()
+        playing = await asyncio.to_thread(self._warehouse.playing_on, erased)
+        if playing:
+            end = self._warehouse.positions().next_offset.get(partition.number, 0)
+            history = await self._listens.history(
+                self._reader,
+                partition.number,
+                end,
+                partition.names_of(playing),
+                self._settings.duplicate_horizon,
+            )
+            kept = partition.kept(history.listens, playing)
+        changes = partition.changes(erased, kept)
+        removed = await asyncio.to_thread(self._warehouse.carry_out, changes, datetime.now(UTC))
+        partition.carried_out(changes, removed)
+        self._upkeep.changed = True
+        self._upkeep.forgets = self._upkeep.forgets or bool(erased)
+        await self._upkeep.plan_rewrite()
+
+    def _append(self, writing: Sequence[Partition]) -> dict[int, int]:
+        """Listens suppressed, by partition."""
+        partials, suppressed = [], {}
+        for partition in writing:
+            listens = [batch.listens for batch in partition.admitted if len(batch.listens)]
+            wanted = partition.privacy.admit(pl.concat(listens)) if listens else pl.DataFrame()
+            suppressed[partition.number] = partition.listens - len(wanted)
+            partials.append(facts.partials(wanted))
+        admitted = [batch for each in writing for batch in each.admitted]
         self._warehouse.append(
-            [facts.partials(pl.concat(listens))] if listens else [],
+            partials,
             Positions(
-                {number: each.intake.next_offset for number, each in writing.items()},
-                {number: each.intake.highest for number, each in writing.items()},
+                {each.number: each.intake.next_offset for each in writing},
+                {each.number: each.intake.highest for each in writing},
             ),
             {
-                Counter.FOLDED: sum(each.listens for each in writing.values()),
+                Counter.FOLDED: sum(each.listens - suppressed[each.number] for each in writing),
                 Counter.REPEATED: sum(batch.repeated for batch in admitted),
                 Counter.DUPLICATES: sum(batch.duplicates for batch in admitted),
-                Counter.UNREADABLE: sum(each.unreadable for each in writing.values()),
+                Counter.UNREADABLE: sum(each.unreadable for each in writing),
             },
             datetime.now(UTC),
         )
         self._warehouse.compact()
-
-    async def _release(self) -> None:
-        settings = self._settings
-        request = release.take_request(settings.data)
-        self._changed = False
-        try:
-            manifest = await asyncio.to_thread(
-                release.publish,
-                self._warehouse,
-                settings.sql,
-                settings.released,
-                settings.min_listeners,
-                datetime.now(UTC),
-                request,
-            )
-            metrics.RELEASE_SECONDS.set(manifest.seconds)
-            metrics.RELEASED_AT.set(time.time())
-            log.info("released", id=manifest.id, seconds=manifest.seconds, rows=manifest.rows)
-        except SottoVoceError:
-            # The last release stays and the next is due in its time: readers lose freshness only.
-            log.exception("release failed; the last one stays")
-        finally:
-            self._released_at = time.monotonic()
-            self._releasing = None
-
-
-def _count(partition: _Partition) -> None:
-    metrics.count_intake(
-        ROLE,
-        folded=partition.listens,
-        repeated=sum(batch.repeated for batch in partition.admitted),
-        duplicates=sum(batch.duplicates for batch in partition.admitted),
-        unreadable=partition.unreadable,
-    )
+        return suppressed

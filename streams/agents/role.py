@@ -27,19 +27,26 @@ class Sender(Protocol):
         """Returns the offset after the last record."""
 
 
-class Role(Protocol):
-    """A worker's task: batches of one topic in, something durable out."""
+Place = tuple[str, int]
+"""Topic and partition."""
 
-    topic: Topic
-    """The topic whose batches it takes."""
+
+class Role(Protocol):
+    """A worker's task: batches of some topics in, something durable out."""
+
+    inputs: tuple[Topic, ...]
+    """The topics whose batches it takes."""
     topics: tuple[Topic, ...]
     """All topics it reads or writes."""
 
     async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
         """Prepare, before any partition is assigned. ``reader`` stays open until after `stop`."""
 
-    async def resume(self, partitions: set[int], generation: int) -> Mapping[int, int]:
-        """Restore what ``partitions`` need; the offsets to read on from where not the committed."""
+    async def resume(self, assigned: set[Place], generation: int) -> Mapping[Place, int]:
+        """Restore what ``assigned`` needs; the offsets to read on from where not the committed.
+
+        Partitions of the same number are assigned together where topics have equally many.
+        """
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
         """Process a batch and call ``done`` when it is durable, at once or at a checkpoint."""

@@ -1,104 +1,103 @@
-"""Taste: listens in, changed profiles out.
+"""Taste: listens in, changed profiles out; privacy commands and rekeys carried out on both.
 
-What makes a crash harmless is the order of a checkpoint. Profiles are written first, then the state
-of each changed listener with the `listens` offset it includes, then the partition's positions, then
-the offset is committed. A worker that dies in between leaves a prefix of that: the next one reads
-the same listens again, skips them listener by listener where the state has them, and comes out the
-same.
+The stores are always as of one position of each of the three topics, which stands in the state's
+changelog; `taste_partition` says why no crash can come between.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import polars as pl
 from aiokafka import AIOKafkaConsumer
 
 from streams import logs, metrics
 from streams.agents.codecs import Codecs
-from streams.agents.intake import Intake, ListenReader
-from streams.agents.role import Done, Sender
+from streams.agents.commands import Held, decode_commands, decode_rekeys
+from streams.agents.intake import History, Intake, ListenReader
+from streams.agents.role import Done, Place, Sender
+from streams.agents.taste_commands import (
+    NO_HISTORY,
+    ROLE,
+    apply,
+    carry_out,
+    needing_alignment,
+    needing_history,
+)
+from streams.agents.taste_partition import POSITIONS_KEY, Partition, Positions, Writer
 from streams.errors import StateError
+from streams.privacy.policy import PRODUCT
 from streams.settings import Settings
 from streams.taste.state import Bounds, TasteState
-from streams.topics import LISTENS, PROFILES, TASTE_STATE, Topic
+from streams.topics import (
+    LISTENS,
+    PRIVACY_ANSWERS,
+    PRIVACY_COMMANDS,
+    PRIVACY_REKEYS,
+    PROFILES,
+    TASTE_STATE,
+    Topic,
+)
 from streams.transport.batch import RecordBatch
 from streams.transport.reader import read_span
 
-POSITIONS_KEY = b"@positions"
 COLUMNS = (
     "listener", "epoch", "started_at", "ms_played", "completion", "counted", "skipped", "artist",
     "genres",
 )  # fmt: skip
-ROLE = "taste"
+_TOGETHER = 4_096
+"""Commands or rekeys applied at a time; bounds what is written at once."""
 
 log = logs.get(__name__)
-
-
-@dataclass(slots=True)
-class _Partition:
-    state: TasteState
-    intake: Intake
-    held: list[Done] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
-    folded: int = 0
 
 
 class Taste:
     """The role. One `TasteState` per assigned partition of `listens`."""
 
-    topic = LISTENS
-    topics: tuple[Topic, ...] = (LISTENS, TASTE_STATE, PROFILES)
+    inputs: tuple[Topic, ...] = (LISTENS, PRIVACY_COMMANDS, PRIVACY_REKEYS)
+    topics: tuple[Topic, ...] = (*inputs, TASTE_STATE, PROFILES, PRIVACY_ANSWERS)
 
     def __init__(self, settings: Settings, codecs: Codecs) -> None:
         self._settings = settings
         self._bounds = Bounds(settings.top_artists, settings.top_genres)
         self._codecs = codecs
         self._listens = ListenReader(codecs.registry, COLUMNS)
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, Partition] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
 
     async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
         """Schemas of what it writes."""
-        self._sender, self._reader = sender, reader
-        self._states = await self._codecs.columns(TASTE_STATE)
-        self._profiles = await self._codecs.nested(PROFILES)
+        self._reader = reader
+        self._writer = Writer(sender, self._settings.profile_items)
+        await self._writer.start(self._codecs)
 
-    async def resume(self, partitions: set[int], generation: int) -> Mapping[int, int]:
+    async def resume(self, assigned: set[Place], generation: int) -> Mapping[Place, int]:
         """Drop what was given up, restore what is new, read on from where the state ends."""
+        numbers = {number for _, number in assigned}
         async with self._lock:
             if generation != self._generation + 1:
                 self._partitions.clear()  # another worker may have had them in between
             self._generation = generation
-            for gone in self._partitions.keys() - partitions:
+            for gone in self._partitions.keys() - numbers:
                 del self._partitions[gone]
-            for new in sorted(partitions - self._partitions.keys()):
+            for new in sorted(numbers - self._partitions.keys()):
                 self._partitions[new] = await self._restore(new)
             self._count_listeners()
-            return {number: each.intake.next_offset for number, each in self._partitions.items()}
+            return {(topic, number): self._next(topic, number) for topic, number in assigned}
 
     async def take(self, batch: RecordBatch, done: Done) -> None:
-        """Fold a batch; it is acknowledged at the next checkpoint."""
+        """Include a batch; it is acknowledged at the next checkpoint."""
         metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
-        listens, unreadable = await self._listens.read(batch)
-        async with self._lock:
-            partition = self._partitions.get(batch.partition)
-            if partition is None:
-                return  # given up while the batch was on its way
-            admitted = partition.intake.admit(listens, batch.next_offset)
-            folded = partition.state.fold(admitted.listens) if len(admitted.listens) else 0
-            partition.folded += folded
-            partition.held.append(done)
-            metrics.count_intake(ROLE, folded, admitted.repeated, admitted.duplicates, unreadable)
-            if sum(each.folded for each in self._partitions.values()) >= (
-                self._settings.checkpoint_listens
-            ):
-                await self._write()
+        if batch.topic == PRIVACY_COMMANDS.name:
+            await self._take_commands(batch, done)
+        elif batch.topic == PRIVACY_REKEYS.name:
+            await self._take_rekeys(batch, done)
+        else:
+            await self._take_listens(batch, done)
 
     async def checkpoint(self) -> None:
         """Write changed profiles, state and positions, then acknowledge."""
@@ -109,53 +108,80 @@ class Taste:
         """Let go of the registry."""
         await self._codecs.close()
 
+    async def _take_listens(self, batch: RecordBatch, done: Done) -> None:
+        listens, unreadable = await self._listens.read(batch)
+        async with self._lock:
+            partition = self._partitions.get(batch.partition)
+            if partition is None:
+                return  # given up while the batch was on its way
+            if partition.steps:  # a write was cut short; nothing may be folded before it is whole
+                await self._writer.write(partition)
+            _include(partition, batch, listens, unreadable)
+            partition.waiting.append(done)
+            if sum(each.folded for each in self._partitions.values()) >= (
+                self._settings.checkpoint_listens
+            ):
+                await self._write()
+
+    async def _take_commands(self, batch: RecordBatch, done: Done) -> None:
+        commands = await decode_commands(self._codecs, batch, PRODUCT)
+        async with self._lock:
+            partition = self._partitions.get(batch.partition)
+            if partition is None:
+                return
+            left = [each for each in commands if each.offset >= partition.next_command]
+            while left:
+                count = _apart({partition.privacy.current(each.listener)} for each in left)
+                part, left = left[:count], left[count:]
+                history = await self._cut(partition, needing_history(partition, part))
+                for command in part:
+                    carry_out(partition, command, history, self._settings.profile_items)
+                await self._writer.write(partition)
+            partition.next_command = max(partition.next_command, batch.next_offset)
+            partition.waiting.append(done)
+
+    async def _take_rekeys(self, batch: RecordBatch, done: Done) -> None:
+        rekeys = await decode_rekeys(self._codecs, batch, PRODUCT)
+        async with self._lock:
+            partition = self._partitions.get(batch.partition)
+            if partition is None:
+                return
+            fresh = [each for each in rekeys if each.offset >= partition.next_rekey]
+            # Gates note a listener independently of each other, so most come several times.
+            left = list({(each.old, each.new): each for each in reversed(fresh)}.values())[::-1]
+            while left:
+                current = partition.privacy.current
+                count = _apart({current(each.old), current(each.new)} for each in left)
+                part, left = left[:count], left[count:]
+                history = await self._cut(partition, needing_alignment(partition, part))
+                apply(partition, part, history)
+                await self._writer.write(partition)
+            partition.next_rekey = max(partition.next_rekey, batch.next_offset)
+            partition.waiting.append(done)
+
     async def _write(self) -> None:
         started = time.monotonic()
-        written = [
-            self._write_partition(number, each)
-            for number, each in self._partitions.items()
-            if each.held
-        ]
+        written = [self._writer.write(each) for each in self._partitions.values() if each.due]
         if written:
             await asyncio.gather(*written)
             self._count_listeners()
             metrics.CHECKPOINT_SECONDS.labels(ROLE).observe(time.monotonic() - started)
 
-    async def _write_partition(self, number: int, partition: _Partition) -> None:
-        # What changed stays noted until all of it is written: a checkpoint may be cut short.
-        # Nothing takes listeners away here, so none is among `gone`.
-        partition.changed.update(partition.state.checkpoint().listeners)
-        if partition.changed:
-            changed = sorted(partition.changed)
-            for page in partition.state.profile_frames(changed, self._settings.profile_items):
-                keys = [listener.encode() for listener in page["listener"].to_list()]
-                await self._send(PROFILES, number, keys, self._profiles.encode(page))
-                metrics.PROFILES_WRITTEN.inc(len(page))
-            states = partition.state.dump(changed)
-            await self._send(
-                TASTE_STATE,
-                number,
-                [listener.encode() for listener in states.listeners],
-                self._states.encode(
-                    pl.DataFrame({"listens_offset": states.offsets, "body": states.bodies})
-                ),
-            )
-            partition.changed.clear()
-        await self._send(
-            TASTE_STATE, number, [POSITIONS_KEY], self._states.encode(_positions(partition.intake))
+    async def _cut(self, partition: Partition, listeners: set[str]) -> History:
+        """Write everything, so that a step can follow; the history of ``listeners`` up to there."""
+        if partition.due:
+            await self._writer.write(partition)
+        if not listeners:
+            return NO_HISTORY
+        return await self._listens.history(
+            self._reader,
+            partition.number,
+            partition.intake.next_offset,
+            partition.privacy.names_of(listeners),
+            self._settings.duplicate_horizon,
         )
-        for done in partition.held:
-            done()
-        partition.held.clear()
-        partition.folded = 0
 
-    async def _send(
-        self, topic: Topic, partition: int, keys: Sequence[bytes], values: Sequence[bytes]
-    ) -> None:
-        end = await self._sender.send_records(topic.name, partition, keys, values)
-        metrics.WRITTEN_OFFSET.labels(topic.name, partition).set(end)
-
-    async def _restore(self, number: int) -> _Partition:
+    async def _restore(self, number: int) -> Partition:
         started = time.monotonic()
         newest: dict[bytes, bytes] = {}
         async for batch in read_span(self._reader, TASTE_STATE.name, number):
@@ -169,12 +195,22 @@ class Taste:
                     newest.pop(key, None)
                 else:
                     newest[key] = value
-        positions = newest.pop(POSITIONS_KEY, None)
+        positions = await self._positions(newest.pop(POSITIONS_KEY, None))
         state = TasteState(self._bounds)
         if newest:
             bodies = (await self._codecs.decode(list(newest.values()), ("body",)))["body"]
             state.load_many([key.decode() for key in newest], bodies.to_list())
-        intake = await self._restored_intake(number, positions)
+        horizon = self._settings.duplicate_horizon
+        intake = Intake(horizon, positions.next_offset, positions.highest)
+        await self._listens.look_back(self._reader, number, intake, horizon)
+        commands, rekeys = positions.next_command, positions.next_rekey
+        privacy = await Held.load(
+            self._reader, self._codecs, number, PRODUCT, commands, rekeys, positions.restricted
+        )
+        partition = Partition(
+            number, state, intake, privacy, commands, rekeys, owed=list(positions.owed)
+        )
+        await self._catch_up(partition)
         log.info(
             "state restored",
             partition=number,
@@ -182,26 +218,48 @@ class Taste:
             next_offset=intake.next_offset,
             seconds=round(time.monotonic() - started, 3),
         )
-        return _Partition(state, intake)
+        return partition
 
-    async def _restored_intake(self, number: int, positions: bytes | None) -> Intake:
-        horizon = self._settings.duplicate_horizon
-        if positions is None:
-            return Intake(horizon)
-        row = await self._codecs.decode([positions], ("listens_offset", "body"))
-        highest = {int(key): value for key, value in json.loads(row["body"][0]).items()}
-        intake = Intake(horizon, row["listens_offset"][0] + 1, highest)
-        await self._listens.look_back(self._reader, number, intake, horizon)
-        return intake
+    async def _catch_up(self, partition: Partition) -> None:
+        """Read on to where the newest state is: a flush may have been cut short."""
+        start, end = partition.intake.next_offset, partition.state.next_offset
+        async for batch in read_span(self._reader, LISTENS.name, partition.number, start, end):
+            _include(partition, batch, *await self._listens.read(batch))
+
+    async def _positions(self, record: bytes | None) -> Positions:
+        if record is None:
+            return Positions()
+        row = await self._codecs.decode([record], ("listens_offset", "body"))
+        return Positions.of(row["listens_offset"][0], row["body"][0])
+
+    def _next(self, topic: str, number: int) -> int:
+        partition = self._partitions[number]
+        if topic == PRIVACY_COMMANDS.name:
+            return partition.next_command
+        if topic == PRIVACY_REKEYS.name:
+            return partition.next_rekey
+        return partition.intake.next_offset
 
     def _count_listeners(self) -> None:
         metrics.LISTENERS.set(sum(each.state.listeners for each in self._partitions.values()))
 
 
-def _positions(intake: Intake) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "listens_offset": [intake.next_offset - 1],
-            "body": [json.dumps(intake.highest, sort_keys=True).encode()],
-        }
-    )
+def _include(
+    partition: Partition, batch: RecordBatch, listens: pl.DataFrame, unreadable: int
+) -> None:
+    admitted = partition.intake.admit(listens, batch.next_offset)
+    folded, suppressed = partition.fold(admitted.listens)
+    metrics.count_intake(ROLE, folded, admitted.repeated, admitted.duplicates, unreadable)
+    metrics.SUPPRESSED.labels(ROLE).inc(suppressed)
+
+
+def _apart(events: Iterable[set[str]]) -> int:
+    """How many events, by the listeners each is about, come before one of them comes again."""
+    seen: set[str] = set()
+    count = 0
+    for listeners in islice(events, _TOGETHER):
+        if seen & listeners:
+            break
+        seen |= listeners
+        count += 1
+    return count

@@ -46,7 +46,9 @@ def create_app(settings: Settings, name: str, role: Role, progress: Progress) ->
     )
     app.transport = app.producer_transport = _transport(app, settings, role, progress)
 
-    @app.agent(app.topic(role.topic.name, schema=BatchSchema()), name=f"sottovoce.{name}")
+    inputs = app.topic(*(topic.name for topic in role.inputs), schema=BatchSchema())
+
+    @app.agent(inputs, name=f"sottovoce.{name}")
     async def batches(stream: faust.StreamT[Any]) -> None:
         async for event in cast("faust.Stream[Any]", stream).noack().events():
             try:
@@ -76,23 +78,23 @@ def sender_of(app: faust.App) -> Sender:
 
 
 def _transport(app: faust.App, settings: Settings, role: Role, progress: Progress) -> Transport:
-    topic = role.topic.name
+    inputs = frozenset(topic.name for topic in role.inputs)
 
     async def resume(assigned: set[TP]) -> Mapping[TP, int]:
-        partitions = {tp.partition for tp in assigned if tp.topic == topic}
+        places = {(tp.topic, tp.partition) for tp in assigned if tp.topic in inputs}
         try:
-            offsets = await role.resume(partitions, app.consumer_generation_id)
+            offsets = await role.resume(places, app.consumer_generation_id)
         except Exception as error:
             await _give_up(app, error)
-        progress.assign(partitions)
-        return {TP(topic, partition): offset for partition, offset in offsets.items()}
+        progress.assign(places)
+        return {TP(*place): offset for place, offset in offsets.items()}
 
     transport = Transport(url=app.conf.broker_consumer, app=app)
-    transport.batched = frozenset({topic})
+    transport.batched = inputs
     transport.idempotent = settings.idempotence
     transport.resume = resume
     transport.drain = role.checkpoint
-    transport.on_committed = lambda _topic, partition, offset: progress.committed(partition, offset)
+    transport.on_committed = progress.committed
     return transport
 
 

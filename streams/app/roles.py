@@ -61,9 +61,9 @@ def build(settings: Settings, name: str) -> Role:
 
 def _gate(settings: Settings, codecs: Codecs) -> Role:
     from streams.agents.gate import Gate
-    from streams.privacy import boundary
+    from streams.privacy import policy
 
-    return Gate(codecs, boundary.from_settings(settings, codecs.schemas))
+    return Gate(settings, codecs, policy.load(settings.policy))
 
 
 def _taste(settings: Settings, codecs: Codecs) -> Role:

@@ -47,7 +47,7 @@ async def run(settings: Settings, name: str, role: Role, port: int) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked)
-    progress = Progress(role.topic.name, settings.stall_s, time.monotonic)
+    progress = Progress(settings.stall_s, time.monotonic)
     page = HealthPage(settings.web_host, port, progress)
     app = create_app(settings, name, role, progress)
     async with AsyncExitStack() as stack:
@@ -57,7 +57,7 @@ async def run(settings: Settings, name: str, role: Role, port: int) -> None:
         await require_topics(reader, role.topics)
         stack.push_async_callback(role.stop)
         await role.start(sender_of(app), reader)
-        watch = asyncio.create_task(_watch_ends(settings, role.topic.name, progress))
+        watch = asyncio.create_task(_watch_ends(settings, role.inputs, progress))
         stack.push_async_callback(_cancelled, watch)
         log.info("worker starts", role=name, health=f"http://{settings.web_host}:{page.port}")
         stack.push_async_callback(app.stop)
@@ -90,12 +90,13 @@ async def require_topics(reader: AIOKafkaConsumer, topics: tuple[Topic, ...]) ->
             )
 
 
-async def _watch_ends(settings: Settings, topic: str, progress: Progress) -> None:
+async def _watch_ends(settings: Settings, topics: tuple[Topic, ...], progress: Progress) -> None:
     # Through a connection of its own: a consumer that has stopped fetching must not look idle.
     async with partition_reader(settings.brokers) as reader:
         while True:
             try:
-                progress.ends(await end_offsets(reader, topic))
+                for topic in topics:
+                    progress.ends(topic.name, await end_offsets(reader, topic.name))
             except KafkaError as error:
                 log.warning("end offsets not known", cause=type(error).__name__)
             await asyncio.sleep(_ENDS_EVERY_S)

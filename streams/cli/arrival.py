@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.topics import LISTENS, PLAYS
+from streams.topics import ANALYTICS_LISTENS, LISTENS, PLAYS
+
+READS = {"taste": LISTENS.name, "report": ANALYTICS_LISTENS.name}
+"""What each role takes of what the gate writes."""
 
 _POLL_S = 0.1
 
@@ -88,10 +91,11 @@ class Pages:
         """
         await self._committed("gate", PLAYS.name, sent, moved)
         gate = await self.read("gate")
-        listens = gate.offsets("sottovoce_written_offset", LISTENS.name)
         await asyncio.gather(
-            self._committed("taste", LISTENS.name, listens, moved),
-            self._committed("report", LISTENS.name, listens, moved),
+            *(
+                self._committed(role, topic, gate.offsets("sottovoce_written_offset", topic), moved)
+                for role, topic in READS.items()
+            )
         )
 
     async def _committed(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import SecretStr
 from rich.table import Table
 
@@ -33,7 +31,8 @@ def settings(current: Settings) -> None:
 
 async def create_topics(current: Settings) -> None:
     """Create what is missing."""
-    for made in await create(current.brokers, topics.ALL, current.partitions, current.replication):
+    wanted = _wanted(current)
+    for made in await create(current.brokers, wanted, current.partitions, current.replication):
         console.out.print(f"{'created' if made.new else 'exists '}  {made.name}")
 
 
@@ -41,15 +40,22 @@ async def list_topics(current: Settings) -> None:
     """Topics as designed beside what the cluster has."""
     counts = await partition_counts(current.brokers)
     table = Table("topic", "zone", "partitions", "kept", "key", "holds", box=None)
-    for topic in topics.ALL:
+    wanted = _wanted(current)
+    for topic in wanted:
         kept = "newest per key"
         if topic.retention_ms is not None:
             kept = f"{topic.retention_ms // topics.DAY_MS} days"
         partitions = str(counts.get(topic.name, "[red]missing[/]"))
         table.add_row(topic.name, topic.zone, partitions, kept, topic.key, topic.purpose)
     console.out.print(table)
-    if any(topic.name not in counts for topic in topics.ALL):
+    if any(topic.name not in counts for topic in wanted):
         console.err.print("[dim]`sottovoce topics create` makes the missing ones.[/]")
+
+
+def _wanted(current: Settings) -> tuple[topics.Topic, ...]:
+    from streams.privacy import policy
+
+    return policy.topics(policy.load(current.policy))
 
 
 def check_schemas(current: Settings) -> int:
@@ -86,22 +92,11 @@ def show_schema(current: Settings, name: str | None) -> None:
             f"There is no schema {name}.", f"There are: {', '.join(sorted(schemas.current))}."
         )
     policy = policies.load(current.policy)
-    table = Table("field", "type", "tags", "treatment", box=None)
+    table = Table("field", "type", "tags", *policy.audiences, box=None)
     for path, leaf in leaves(schemas[name]).items():
-        treatment = "-"
-        if leaf.tags:
-            treatment = policy.treatment_for(leaf, policies.AUDIENCE).treatment.kind
-        table.add_row(path, leaf.type, " ".join(sorted(leaf.tags)), treatment)
+        treatments = [
+            policy.treatment_for(leaf, audience).treatment.kind if leaf.tags else "-"
+            for audience in policy.audiences
+        ]
+        table.add_row(path, leaf.type, " ".join(sorted(leaf.tags)), *treatments)
     console.out.print(table)
-
-
-def create_key(file: Path) -> None:
-    """A new master key in ``file``."""
-    from streams.privacy import keys
-
-    keys.create(file)
-    console.out.print(str(file))
-    console.err.print(
-        f"[dim]Give it to the gate alone: export SOTTOVOCE_KEY_FILE={file}. Without it no listener "
-        "can be recognized again; with it every pseudonym can be recomputed.[/]"
-    )

@@ -72,17 +72,16 @@ async def _schemas(settings: Settings) -> Answer:
 
 
 async def _key(settings: Settings) -> Answer:
-    if settings.key is None and settings.key_file is None:
+    if settings.key is None and settings.key_file is None and settings.vault_url is None:
         return Answer(
             None,
             "no key set",
             "The gate needs one: `sottovoce keys init FILE`, SOTTOVOCE_KEY_FILE.",
         )
-    from streams.privacy import keys
-    from streams.privacy.policy import AUDIENCE
+    from streams.privacy import keyring
 
-    keys.load(settings, AUDIENCE)
-    return Answer(True, "strong, and readable by its owner only")
+    ring = keyring.load(settings)
+    return Answer(True, f"strong, readable by its owner only, epoch {ring.current}")
 
 
 async def _broker(settings: Settings) -> Answer:
@@ -92,7 +91,10 @@ async def _broker(settings: Settings) -> Answer:
 
 async def _topics(settings: Settings) -> Answer:
     counts = await partition_counts(settings.brokers)
-    missing = [topic.name for topic in topics.ALL if topic.name not in counts]
+    from streams.privacy import policy
+
+    wanted = policy.topics(policy.load(settings.policy))
+    missing = [topic.name for topic in wanted if topic.name not in counts]
     if missing:
         return Answer(False, f"missing: {', '.join(missing)}", "`sottovoce topics create`.")
     together = {counts[topic.name] for topic in topics.PARTITIONED_ALIKE}

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from streams import __version__
-from streams.cli import console
+from streams.cli import consent, console, keys, notice, privacy, rejected
 from streams.errors import SottoVoceError
 
 app = typer.Typer(
@@ -29,11 +29,21 @@ app = typer.Typer(
 topics_app = typer.Typer(no_args_is_help=True, help="Create and list the topics.")
 schema_app = typer.Typer(no_args_is_help=True, help="Check and show schemas, tags and treatments.")
 catalogue_app = typer.Typer(no_args_is_help=True, help="Genres of artists, for plays without any.")
-keys_app = typer.Typer(no_args_is_help=True, help="The master key behind the pseudonyms.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(schema_app, name="schema")
 app.add_typer(catalogue_app, name="catalogue")
-app.add_typer(keys_app, name="keys")
+app.add_typer(keys.app, name="keys")
+app.add_typer(rejected.app, name="rejected")
+app.add_typer(privacy.app, name="privacy")
+app.add_typer(consent.app, name="consent")
+
+
+class Purpose(StrEnum):
+    """What data may be used for."""
+
+    PERSONALIZATION = "personalization"
+    ANALYTICS = "analytics"
+    SHARING = "sharing"
 
 
 class RoleName(StrEnum):
@@ -116,19 +126,26 @@ def worker(
         _run(serve.worker(settings, role.value, until_eof=until_eof))
 
 
-@app.command(epilog="Example: sottovoce replay ~/listens.jsonl --user me --rate 500")
+@app.command(epilog="Example: sottovoce replay ~/listens.jsonl --user me --grant personalization")
 def replay(
     files: Annotated[list[Path], typer.Argument(help="History files or folders.")],
     user: Annotated[
         str, typer.Option(help="User id for formats that carry none (Spotify).")
     ] = "me",
+    grant: Annotated[
+        list[Purpose] | None,
+        typer.Option(
+            help="Send the listeners' consent to this purpose, for all plays; repeatable."
+        ),
+    ] = None,
     rate: Rate = None,
     brokers: Brokers = None,
 ) -> None:
     """Send listening histories: ListenBrainz, Last.fm 1K, Spotify extended or account data."""
     from streams.cli import produce
 
-    _run(produce.replay(_settings(brokers), files, user, rate))
+    purposes = [each.value for each in grant or ()]
+    _run(produce.replay(_settings(brokers), files, user, rate, purposes))
 
 
 @app.command(epilog="Example: sottovoce simulate --plays 1000000 --rate 2000")
@@ -201,6 +218,9 @@ def settings() -> None:
     describe.settings(_settings())
 
 
+app.command("notice", epilog="Example: sottovoce notice --format html > notice.html")(notice.notice)
+
+
 @topics_app.command("create", epilog="Example: SOTTOVOCE_PARTITIONS=16 sottovoce topics create")
 def topics_create(brokers: Brokers = None) -> None:
     """Create the topics that are missing, with retention and compaction as designed."""
@@ -244,16 +264,6 @@ def catalogue_load(
     from streams.cli import produce
 
     _run(produce.load_catalogue(_settings(brokers), file))
-
-
-@keys_app.command("init", epilog="Example: sottovoce keys init /etc/sottovoce/key.hex")
-def keys_init(
-    file: Annotated[Path, typer.Argument(help="File to create, readable by its owner only.")],
-) -> None:
-    """Create a master key. Whoever has it can tell who a pseudonym is: guard it."""
-    from streams.cli import describe
-
-    describe.create_key(file)
 
 
 @app.callback(invoke_without_command=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner
 
 from streams.app.roles import open_codecs
+from streams.avro.encode import RecordEncoder
 from streams.cli import console
 from streams.errors import BrokerError, SourceError
 from streams.settings import Settings
@@ -20,8 +24,11 @@ from streams.sources.detect import History, open_history
 from streams.sources.play import Play
 from streams.sources.rate import paced
 from streams.sources.simulate import Simulation
-from streams.topics import CATALOGUE, PLAYS, Topic
+from streams.topics import CATALOGUE, CONSENT, PLAYS, Topic
 from streams.transport.producer import open_producer, send_records
+
+OWN_PURPOSES = ("personalization", "analytics")
+_PARTITIONER = DefaultPartitioner()
 
 Chunks = Iterable[list[Play]] | AsyncIterator[list[Play]]
 
@@ -34,8 +41,18 @@ class Sent:
     ends: dict[int, int] = field(default_factory=dict)
 
 
-async def send_plays(settings: Settings, chunks: Chunks, advance: Callable[[int], None]) -> Sent:
+async def send_plays(
+    settings: Settings,
+    chunks: Chunks,
+    advance: Callable[[int], None],
+    *,
+    grant: Sequence[str] = OWN_PURPOSES,
+) -> Sent:
     """Send plays without a key, chunk by chunk to one partition after another.
+
+    Before a person's first play goes their consent to the purposes in ``grant``, effective for all
+    of their plays: simulated people can be asked nothing, and whoever replays a history answers for
+    whose it is.
 
     Raises:
         BrokerError: the topic is missing, or the broker does not take them.
@@ -47,8 +64,10 @@ async def send_plays(settings: Settings, chunks: Chunks, advance: Callable[[int]
     ):
         encoder = await codecs.records(PLAYS)
         partitions = await _partitions(producer, PLAYS)
+        granting = Granting(await codecs.records(CONSENT), producer, grant)
         number = 0
         async for chunk in _async(chunks):
+            await granting.send({play["user_id"] for play in chunk})
             partition = partitions[number % len(partitions)]
             values = encoder.encode(chunk)
             sent.ends[partition] = await send_records(
@@ -60,7 +79,54 @@ async def send_plays(settings: Settings, chunks: Chunks, advance: Callable[[int]
     return sent
 
 
-async def replay(settings: Settings, files: list[Path], user: str, rate: float | None) -> None:
+class Granting:
+    """Sends the consent of people to some purposes, once each."""
+
+    def __init__(
+        self, encoder: RecordEncoder, producer: AIOKafkaProducer, purposes: Sequence[str]
+    ) -> None:
+        self._encoder, self._producer, self._purposes = encoder, producer, purposes
+        self._sent: set[str] = set()
+
+    async def send(self, users: set[str]) -> None:
+        """Have those of ``users`` allow the purposes, for all of their plays."""
+        new = sorted(users - self._sent) if self._purposes else []
+        self._sent.update(new)
+        now_ms = int(time.time() * 1_000)
+        decisions = [
+            {
+                "user_id": user,
+                "purpose": purpose,
+                "granted": True,
+                "decided_at": now_ms,
+                "effective_from": 0,
+            }
+            for user in new
+            for purpose in self._purposes
+        ]
+        await send_consents(self._producer, self._encoder, decisions)
+
+
+async def send_consents(
+    producer: AIOKafkaProducer, encoder: RecordEncoder, decisions: Sequence[Mapping[str, Any]]
+) -> None:
+    """Send records of `consent`, each to the partition of its key, as any producer would."""
+    if not decisions:
+        return
+    partitions = await _partitions(producer, CONSENT)
+    runs: dict[int, tuple[list[bytes], list[bytes]]] = {}
+    for decision, value in zip(decisions, encoder.encode(decisions), strict=True):
+        key = f"{decision['user_id']}/{decision['purpose']}".encode()
+        keys, values = runs.setdefault(_PARTITIONER(key, partitions, partitions), ([], []))
+        keys.append(key)
+        values.append(value)
+    for partition, (keys, values) in runs.items():
+        await send_records(producer, CONSENT.name, partition, keys, values)
+
+
+async def replay(
+    settings: Settings, files: list[Path], user: str, rate: float | None, grant: Sequence[str]
+) -> None:
     """Send histories and say what was read, left out and unreadable."""
     history = open_history(files, user)
     with console.progress("replaying", history.total_bytes) as advance:
@@ -72,8 +138,15 @@ async def replay(settings: Settings, files: list[Path], user: str, rate: float |
             reached = position
 
         chunks = history.chunks(forward)
-        sent = await send_plays(settings, paced(chunks, rate) if rate else chunks, lambda _: None)
+        sent = await send_plays(
+            settings, paced(chunks, rate) if rate else chunks, lambda _: None, grant=grant
+        )
     console.out.print(f"{sent.plays} plays sent")
+    if not grant:
+        console.err.print(
+            "No consent was sent: the gate lets through what these listeners have allowed before. "
+            "`--grant personalization --grant analytics` sends theirs, if it is yours to give."
+        )
     for line in account(history):
         console.err.print(line)
     if not sent.plays:

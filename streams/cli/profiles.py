@@ -143,12 +143,13 @@ def _iso(value: object) -> str:
 
 def _pseudonym(settings: Settings, user: str) -> str:
     from streams.privacy.boundary import pseudonym_of
+    from streams.privacy.policy import PRODUCT
 
-    if settings.key is None and settings.key_file is None:
+    if settings.key is None and settings.key_file is None and settings.vault_url is None:
         raise SettingsError(
             "A user id needs the key.", "Set SOTTOVOCE_KEY_FILE, or name the pseudonym."
         )
-    return pseudonym_of(settings, user)
+    return pseudonym_of(settings, user, PRODUCT)
 
 
 async def _history(

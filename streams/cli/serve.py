@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import resource
 import signal
 import sys
 from contextlib import suppress
 
 from streams.cli import console
 from streams.settings import Settings
+
+_PR_SET_DUMPABLE = 4
 
 
 async def broker(*, apache: bool) -> None:
@@ -38,6 +42,7 @@ async def worker(settings: Settings, name: str, *, until_eof: bool) -> None:
     from streams.app.worker import run
 
     logs.configure(settings, role=name)
+    _no_core_dumps()
     if until_eof:
         _terminate_at_eof()
     await run(settings, name, roles.build(settings, name), roles.port_of(settings, name))
@@ -67,6 +72,13 @@ def _stop_signal() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+def _no_core_dumps() -> None:
+    """A crash must not leave memory, and with it plays and keys, in a file or a collector."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # a collector named in core_pattern does not ask for the limit
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)
 
 
 def _terminate_at_eof() -> None:

@@ -15,6 +15,7 @@ from streams.cli.produce import Sent, account
 from streams.cli.profiles import card, newest_profiles
 from streams.settings import Settings
 from streams.sources.detect import History
+from streams.topics import ANALYTICS_LISTENS, LISTENS
 from streams.transport.reader import partition_reader
 from streams.warehouse.release import Manifest
 
@@ -70,7 +71,9 @@ def _counts(outcome: Outcome) -> Table:
     table.add_column(justify="right")
     table.add_column()
     table.add_row(f"{gate.total('sottovoce_plays_read_total'):,}", "plays")
-    table.add_row(f"{gate.total('sottovoce_listens_written_total'):,}", "listens")
+    written = gate.by("sottovoce_listens_written_total", "topic")
+    for topic, purpose in ((LISTENS, "for profiles"), (ANALYTICS_LISTENS, "for reporting")):
+        table.add_row(f"{written.get((topic.name,), 0):,}", f"listens {purpose}")
     for (reason,), count in sorted(gate.by("sottovoce_plays_rejected_total", "reason").items()):
         table.add_row(f"{count:,}", f"rejected: {reason}")
     for (rule,), count in sorted(gate.by("sottovoce_plays_filtered_total", "rule").items()):
@@ -84,11 +87,18 @@ def _counts(outcome: Outcome) -> Table:
 
 
 def _treatments(outcome: Outcome) -> Table:
-    table = Table("values", "treatment", "tag", box=None, padding=(0, 2), header_style="dim")
-    table.columns[0].justify = "right"
-    treated = outcome.pages["gate"].by("sottovoce_fields_treated_total", "treatment", "tag")
-    for (treatment, tag), count in sorted(treated.items()):
-        table.add_row(f"{count:,}", treatment, tag)
+    table = Table("audience", "treatment", "values", "tags", box=None, padding=(0, 2))
+    table.columns[2].justify = "right"
+    treated = outcome.pages["gate"].by(
+        "sottovoce_fields_treated_total", "audience", "treatment", "tag"
+    )
+    for audience, treatment in sorted({labels[:2] for labels in treated}):
+        tags = {
+            tag: count
+            for (of, by, tag), count in sorted(treated.items())
+            if (of, by) == (audience, treatment)
+        }
+        table.add_row(audience, treatment, f"{sum(tags.values()):,}", ", ".join(tags))
     return table
 
 

@@ -1,7 +1,8 @@
-"""The crossing from the raw zone: a batch of plays in, listens and rejections out.
+"""The crossing from the raw zone: a batch of plays in; per audience, listens out; and rejections.
 
-Nothing of a play passes that its plan does not name; nothing of a record's key and headers passes
-at all. What cannot be a listen is rejected with a reason that names a field or rule, never a value.
+Nothing of a play passes that the audience's plan does not name, nor to an audience whose purpose
+its listener does not allow; nothing of a record's key and headers passes at all. What cannot be a
+listen is rejected with a reason that names a field or rule, never a value.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from streams.avro import schemas as schema_files
@@ -18,15 +20,20 @@ from streams.avro import wire
 from streams.avro.columns import ColumnDecoder
 from streams.avro.schemas import Schemas
 from streams.errors import PolicyError, Reason, SchemaError
-from streams.privacy import expressions, keys, policy, tags
+from streams.privacy import keyring, policy, tags
+from streams.privacy.keyring import Keyring
 from streams.privacy.keys import PseudonymKey
+from streams.privacy.permission import READS, SUBJECT, Permissions
 from streams.privacy.plan import Plan, compile_plan
-from streams.privacy.policy import AUDIENCE, Policy
+from streams.privacy.policy import Policy
+from streams.privacy.pseudonyms import Pseudonyms, pseudonyms
 from streams.settings import ListenRule, Settings
-from streams.topics import LISTENS, PLAYS
+from streams.topics import LISTENS, PLAYS, shared
 from streams.transport.batch import RecordBatch
 
 PRIVATE_RULE = "private_session"
+CONSENT_RULE = "no_consent"
+USER = "user_id"
 
 _ROW = "row"
 
@@ -38,21 +45,24 @@ class Rejection:
     row: int
     reason: Reason
     detail: str
-    schema_id: int | None
+    schema_id: int | None = None
 
 
 @dataclass(slots=True)
 class Crossing:
-    """What came of a batch. Every row is in exactly one of listens, rejections and filtered.
+    """What came of a batch. A row is in at least one of ``listens``, or a rejection, or filtered.
 
-    ``listens`` has the fields of a listen, in order of position. ``treated`` counts fields by (tag,
-    treatment), ``unknown_fields`` those that the committed schema does not know.
+    ``listens`` has, by audience, the fields of its listens and the column ``subject``, in order of
+    position. ``people`` are the accounts behind them: columns ``user_id`` and ``subject``, each
+    once. ``filtered`` counts rows by rule, ``treated`` values by (audience, tag, treatment),
+    ``unknown_fields`` values of fields that the committed schema does not know.
     """
 
-    listens: pl.DataFrame
+    listens: dict[str, pl.DataFrame]
+    people: pl.DataFrame
     rejections: list[Rejection] = field(default_factory=list)
-    filtered: int = 0
-    treated: Counter[tuple[str, str]] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
+    treated: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     unknown_fields: int = 0
     fallback: bool = False
 
@@ -61,8 +71,13 @@ class Crossing:
 class _Lane:
     """How records of one writer schema cross."""
 
-    plan: Plan
+    plans: Mapping[str, Plan]
     decoder: ColumnDecoder
+
+    @property
+    def any_plan(self) -> Plan:
+        """Any of them, for what does not depend on the audience."""
+        return next(iter(self.plans.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +89,41 @@ class _Closed:
 
 
 class Boundary:
-    """Crosses batches. Schemas are opened once each, by id; see `open` and `close`."""
+    """Crosses batches. Schemas are opened once each, by id; see `open` and `close`.
+
+    Made for one state of the key ring: after a rotation there is a new one.
+    """
 
     def __init__(
         self,
         play_schema: Mapping[str, object],
-        listen_schema: Mapping[str, object],
+        listen_schemas: Mapping[str, Mapping[str, object]],
         rules: Policy,
-        key: PseudonymKey,
+        ring: Keyring,
         listen_rule: ListenRule,
         earliest_ms: int,
         future_tolerance_ms: int,
     ) -> None:
-        def compiled(writer: object) -> Plan:
-            return compile_plan(writer, play_schema, listen_schema, rules, key, listen_rule)
+        """Plan for the audiences that ``listen_schemas`` names."""
+
+        def compiled(writer: object) -> dict[str, Plan]:
+            return {
+                audience: compile_plan(
+                    writer, play_schema, schema, rules, ring.key(audience), listen_rule
+                )
+                for audience, schema in listen_schemas.items()
+            }
 
         self._compile = compiled
+        self._purposes = {name: rules.audiences[name].purpose for name in listen_schemas}
+        self._subjects = ring.subjects()
         self._earliest_ms = earliest_ms
         self._future_tolerance_ms = future_tolerance_ms
         self._lanes: dict[int, _Lane | _Closed] = {}
-        self._none = _no_listens(self._compile(play_schema))
+        self._none = {
+            audience: _no_listens(plan) for audience, plan in self._compile(play_schema).items()
+        }
+        self._nobody = pl.DataFrame(schema={USER: pl.String, SUBJECT: pl.String})
 
     def missing(self, schema_ids: Iterable[int]) -> set[int]:
         """Which of these to look up: new ones, and those that were unknown before."""
@@ -108,8 +138,10 @@ class Boundary:
     def open(self, schema_id: int, writer_schema: Any) -> str | None:
         """Plan a writer schema. One that cannot be planned is closed: the problem is returned."""
         try:
-            plan = self._compile(writer_schema)
-            self._lanes[schema_id] = _Lane(plan, ColumnDecoder(writer_schema, plan.wanted))
+            plans = self._compile(writer_schema)
+            wanted = dict.fromkeys(path for plan in plans.values() for path in plan.wanted)
+            wanted |= dict.fromkeys((USER, *READS))
+            self._lanes[schema_id] = _Lane(plans, ColumnDecoder(writer_schema, tuple(wanted)))
         except (PolicyError, SchemaError) as error:
             self.close(schema_id, Reason.UNPLANNABLE_SCHEMA, error.problem)
             return error.problem
@@ -119,27 +151,40 @@ class Boundary:
         """Have every record of this schema rejected."""
         self._lanes[schema_id] = _Closed(reason, detail)
 
-    def cross(self, batch: RecordBatch, split: wire.Split, now_ms: int) -> Crossing:
-        """Listens and rejections of a batch, taken apart, whose schemas are all open or closed."""
-        crossing = Crossing(self._none)
+    def cross(
+        self, batch: RecordBatch, split: wire.Split, permissions: Permissions, now_ms: int
+    ) -> Crossing:
+        """What comes of a batch, taken apart, whose schemas are all open or closed."""
+        crossing = Crossing(dict(self._none), self._nobody)
         crossing.rejections += [
             Rejection(row, Reason.MALFORMED, "no magic byte and schema id", None)
             for row in split.malformed
         ]
-        frames = [
-            frame
+        parts = [
+            part
             for schema_id, group in split.groups.items()
-            for frame in self._cross_group(schema_id, group, now_ms, crossing)
+            for part in self._cross_group(schema_id, group, permissions, now_ms, crossing)
         ]
-        crossing.treated["kafka.key", "drop"] += sum(1 for key in batch.keys if key is not None)
-        crossing.treated["kafka.headers", "drop"] += batch.with_headers
-        if frames:
-            crossing.listens = _positioned(pl.concat(frames), batch)
+        for audience in self._purposes:
+            crossing.treated[audience, "kafka.key", "drop"] += len(batch) - batch.keys.count(None)
+            crossing.treated[audience, "kafka.headers", "drop"] += batch.with_headers
+        if parts:
+            for audience in self._purposes:
+                listens = pl.concat([part[audience] for part in parts])
+                crossing.listens[audience] = _positioned(listens, batch)
+            people = pl.concat([part[USER] for part in parts])
+            crossing.people = people.unique(SUBJECT, maintain_order=True)
         return crossing
 
     def _cross_group(
-        self, schema_id: int, group: wire.Group, now_ms: int, crossing: Crossing
-    ) -> Iterator[pl.DataFrame]:
+        self,
+        schema_id: int,
+        group: wire.Group,
+        permissions: Permissions,
+        now_ms: int,
+        crossing: Crossing,
+    ) -> Iterator[dict[str, pl.DataFrame]]:
+        """By audience its listens; by `USER` the people behind them."""
         lane, rows = self._lanes[schema_id], group.rows
         if isinstance(lane, _Closed):
             crossing.rejections += [
@@ -152,15 +197,25 @@ class Boundary:
             Rejection(int(rows[index]), Reason.UNDECODABLE, detail, schema_id)
             for index, detail in decoded.bad
         ]
-        for leaf in lane.plan.treated:
-            crossing.treated[leaf.tag, leaf.treatment] += len(decoded.rows)
-        crossing.unknown_fields += len(lane.plan.unknown) * len(decoded.rows)
+        plan = lane.any_plan
+        crossing.unknown_fields += len(plan.unknown) * len(decoded.rows)
         plays = decoded.frame.with_columns(pl.Series(_ROW, rows[decoded.rows]))
-        fit = self._reject_unfit(plays, lane.plan, schema_id, now_ms, crossing)
-        public = fit.filter(~lane.plan.private)
-        crossing.filtered += len(fit) - len(public)
-        if len(public):
-            yield lane.plan.treat(public).with_columns(public[_ROW])
+        fit = self._reject_unfit(plays, plan, schema_id, now_ms, crossing)
+        public = fit.filter(~plan.private)
+        crossing.filtered[PRIVATE_RULE] += len(fit) - len(public)
+        public = public.with_columns(self._subjects.hex_column(public[USER]).alias(SUBJECT))
+        masks = permissions.masks(public)
+        part, allowed = {}, np.zeros(len(public), bool)
+        for audience, its in lane.plans.items():
+            mask = masks[self._purposes[audience]]
+            allowed |= mask
+            plays = public if mask.all() else public.filter(pl.Series(mask))
+            part[audience] = its.treat(plays).with_columns(plays[_ROW], plays[SUBJECT])
+            for leaf in its.treated:
+                crossing.treated[audience, leaf.tag, leaf.treatment] += len(plays)
+        crossing.filtered[CONSENT_RULE] += int((~allowed).sum())
+        part[USER] = public.select(USER, SUBJECT).filter(pl.Series(allowed))
+        yield part
 
     def _reject_unfit(
         self, plays: pl.DataFrame, plan: Plan, schema_id: int, now_ms: int, crossing: Crossing
@@ -191,44 +246,53 @@ class Boundary:
             yield negative, Reason.INVALID_VALUE, "ms_played below zero"
 
 
-def from_settings(settings: Settings, schemas: Schemas) -> Boundary:
+def from_settings(settings: Settings, schemas: Schemas, rules: Policy, ring: Keyring) -> Boundary:
     """The boundary that the settings describe.
 
     Raises:
-        KeyMaterialError, PolicyError, SchemaError: the gate must not start; the message says why.
+        PolicyError, SchemaError: the gate must not start; the message says why.
     """
     return Boundary(
         play_schema=schemas[PLAYS.schema],
-        listen_schema=schemas[LISTENS.schema],
-        rules=policy.load(settings.policy),
-        key=keys.load(settings, AUDIENCE),
+        listen_schemas={
+            name: schemas[shared(name).schema if audience.third_party else LISTENS.schema]
+            for name, audience in rules.audiences.items()
+        },
+        rules=rules,
+        ring=ring,
         listen_rule=settings.listen_rule,
         earliest_ms=settings.earliest * 1_000,
         future_tolerance_ms=settings.future_tolerance_s * 1_000,
     )
 
 
-def pseudonym_of(settings: Settings, user: str) -> str:
-    """The pseudonym of a user id, as the gate makes it.
+def listener_names(rules: Policy, schemas: Schemas, key: PseudonymKey) -> Pseudonyms:
+    """What makes the pseudonyms of accounts for the key's audience and epoch, as the gate does.
+
+    Raises:
+        PolicyError: the policy does not pseudonymize the account for this audience.
+    """
+    leaf = tags.leaves(schemas[PLAYS.schema])[USER]
+    return pseudonyms(key, rules.treatment_for(leaf, key.audience).tag)
+
+
+def pseudonym_of(settings: Settings, user: str, audience: str) -> str:
+    """The pseudonym of a user id for an audience in the current epoch.
 
     Raises:
         KeyMaterialError: the settings give no usable key.
     """
     rules = policy.load(settings.policy)
     schemas = schema_files.load(settings.schemas)
-    leaf = tags.leaves(schemas[PLAYS.schema])["user_id"]
-    decision = rules.treatment_for(leaf, AUDIENCE)
-    key = keys.load(settings, AUDIENCE)
-    treated = pl.DataFrame({"user_id": [user]}).select(
-        expressions.expression(decision, leaf, rules.lookups, key)
-    )
-    return str(treated.item())
+    return listener_names(rules, schemas, keyring.load(settings).key(audience)).hex(user)
 
 
 def _no_listens(plan: Plan) -> pl.DataFrame:
     nothing = pl.DataFrame(schema=dict.fromkeys(plan.wanted, pl.Null))
     return plan.treat(nothing).with_columns(
-        source_partition=pl.lit(0, dtype=pl.Int32), source_offset=pl.lit(0, dtype=pl.Int64)
+        pl.lit("").alias(SUBJECT),
+        source_partition=pl.lit(0, dtype=pl.Int32),
+        source_offset=pl.lit(0, dtype=pl.Int64),
     )
 
 

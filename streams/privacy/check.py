@@ -6,7 +6,7 @@ tags, every tag has a treatment for every audience, and every treatment fits its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from streams.avro.compat import incompatibilities
 from streams.avro.schemas import Schema, read
 from streams.errors import PolicyError, SchemaError, SottoVoceError
 from streams.privacy import expressions, lineage, plan, tags
-from streams.privacy.policy import AUDIENCE, Policy
+from streams.privacy.policy import INTERNAL, Policy
 from streams.privacy.tags import Leaf
 from streams.privacy.treatments import Drop
 from streams.topics import ALL, Zone
 
-PLAY, LISTEN = "play", "listen"
+PLAY, LISTEN, SHARED_LISTEN = "play", "listen", "shared-listen"
 RELEASED = "released"
 
 
@@ -56,8 +56,10 @@ def check(folder: Path, policy: Policy) -> list[Finding]:
         findings.extend(_broken_promises(name, schema, folder))
     for name in sorted({topic.schema for topic in ALL if topic.zone is Zone.RAW} & set(schemas)):
         findings.extend(_untreated(name, schemas[name], policy))
-    if PLAY in schemas and LISTEN in schemas:
-        findings.extend(_unfounded(schemas[PLAY], schemas[LISTEN], policy))
+    third = tuple(name for name in policy.audiences if name not in INTERNAL)
+    for name, audiences in ((LISTEN, INTERNAL), (SHARED_LISTEN, third)):
+        if audiences and PLAY in schemas and name in schemas:
+            findings.extend(_unfounded(name, schemas[PLAY], schemas[name], policy, audiences))
     return findings
 
 
@@ -87,37 +89,44 @@ def _untreated(name: str, schema: Schema, policy: Policy) -> Iterator[Finding]:
                 yield _finding(name, leaf.path, error)
 
 
-def _unfounded(play: Schema, listen: Schema, policy: Policy) -> Iterator[Finding]:
+def _unfounded(
+    name: str, play: Schema, listen: Schema, policy: Policy, audiences: Sequence[str]
+) -> Iterator[Finding]:
     """Fields of a listen that cannot come from where the listen schema says they do."""
     leaves = tags.leaves(play)
     try:
         lineage.check_reads(leaves)
         fields = lineage.fields(listen)
     except SchemaError as error:
-        yield _finding(LISTEN, "", error)
+        yield _finding(name, "", error)
         return
     for field in fields:
         if field.source is None:
             continue
         try:
-            _check_source(field, leaves, policy)
+            _check_source(field, leaves, policy, audiences)
         except (SchemaError, PolicyError) as error:
-            yield _finding(LISTEN, field.name, error)
+            yield _finding(name, field.name, error)
 
 
-def _check_source(field: lineage.Field, leaves: Mapping[str, Leaf], policy: Policy) -> None:
+def _check_source(
+    field: lineage.Field, leaves: Mapping[str, Leaf], policy: Policy, audiences: Sequence[str]
+) -> None:
     leaf = leaves.get(field.source or "")
     if leaf is None:
         raise SchemaError(
             f"It comes from {field.source}, which Play does not have.", f"Correct {lineage.FROM}."
         )
-    decision = policy.treatment_for(leaf, AUDIENCE)
-    if isinstance(decision.treatment, Drop):
+    decisions = {audience: policy.treatment_for(leaf, audience) for audience in audiences}
+    dropped = [name for name, each in decisions.items() if isinstance(each.treatment, Drop)]
+    if len(dropped) == len(audiences) or (dropped and field.required):
         raise PolicyError(
-            f"It comes from {leaf.path}, which the policy drops for {AUDIENCE}.",
+            f"It comes from {leaf.path}, which the policy drops for {', '.join(dropped)}.",
             "Remove the field, or change the treatment of its tag.",
         )
-    plan.check_fit(field, leaf, decision)
+    for audience in audiences:
+        if audience not in dropped:
+            plan.check_fit(field, leaf, decisions[audience])
     if field.required and leaf.nullable:
         raise SchemaError(
             f"It may not be null, but {leaf.path} may.", "Make it nullable or give it a default."

@@ -6,6 +6,7 @@ place, and a leaf without a treatment is an error at start, not a field that sli
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,11 +22,19 @@ from streams.privacy.treatments import (
     Pseudonymize,
     Treatment,
 )
+from streams.topics import ALL, Topic, shared
 
-AUDIENCE = "analytics"
-"""The audience that listens are made for."""
+PRODUCT = "product"
+"""The audience of `listens`, from which profiles are made."""
+ANALYTICS = "analytics"
+"""The audience of `listens.analytics`, which reporting is made of."""
+INTERNAL = (PRODUCT, ANALYTICS)
 PURPOSES = ("personalization", "analytics", "sharing")
+SHARING = "sharing"
 KAFKA_PARTS = ("key", "headers")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
 
 Lookup = Mapping[str, tuple[str, ...]]
 """Label -> words, in the order in which they are tried."""
@@ -44,8 +53,22 @@ class Audience:
     """Who reads what comes out: the purpose that consent is asked for, and tag -> treatment."""
 
     purpose: str
+    recipient: str
     description: str
     treatments: Mapping[str, Treatment]
+    third_party: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What holds for a person who has decided nothing: purpose -> whether it is allowed."""
+
+    unknown: Mapping[str, bool]
+    jurisdictions: Mapping[str, Mapping[str, bool]]
+    """The same by country of the play (ISO 3166-1 alpha-2), for the purposes that differ there."""
+
+
+NOTHING_UNASKED = Consent(dict.fromkeys(PURPOSES, False), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +78,7 @@ class Policy:
     audiences: Mapping[str, Audience]
     lookups: Mapping[str, Lookup]
     kafka: Mapping[str, str]
+    consent: Consent = NOTHING_UNASKED
 
     def treatment_for(self, leaf: Leaf, audience: str) -> Decision:
         """The strictest treatment that any tag of ``leaf`` asks for.
@@ -82,6 +106,12 @@ class Policy:
                     f"Add {tag} to [audiences.{audience}.treatments].",
                 )
         return _strictest(leaf, {tag: treatments[tag] for tag in sorted(leaf.tags)})
+
+
+def topics(policy: Policy) -> tuple[Topic, ...]:
+    """Every topic: those there always are, and one for each third party."""
+    others = (name for name, audience in policy.audiences.items() if audience.third_party)
+    return (*ALL, *map(shared, others))
 
 
 def _strictest(leaf: Leaf, asked: Mapping[str, Treatment]) -> Decision:
@@ -122,7 +152,7 @@ def load(file: Path) -> Policy:
 
 def parse(document: Mapping[str, object]) -> Policy:
     """Check a policy as `tomllib` reads it. Raises PolicyError."""
-    _keys(document, ("kafka", "audiences"), "the top level", optional=("lookups",))
+    _keys(document, ("kafka", "consent", "audiences"), "the top level", optional=("lookups",))
     kafka = _table(document["kafka"], "kafka")
     _keys(kafka, KAFKA_PARTS, "kafka")
     for part in KAFKA_PARTS:
@@ -136,24 +166,72 @@ def parse(document: Mapping[str, object]) -> Policy:
         name: _audience(entry, f"audiences.{name}", lookups)
         for name, entry in _table(document["audiences"], "audiences").items()
     }
-    if not audiences:
-        raise _malformed("audiences", "is empty")
-    return Policy(audiences, lookups, dict.fromkeys(KAFKA_PARTS, Drop.kind))
+    for name in INTERNAL:
+        if name not in audiences:
+            raise _malformed("audiences", f"has no {name}, which the workers serve")
+        if audiences[name].third_party:
+            raise _malformed(f"audiences.{name}.third_party", "is set for an audience of our own")
+    for name, audience in audiences.items():
+        if name not in INTERNAL and not audience.third_party:
+            raise _malformed(f"audiences.{name}", "is neither our own nor has third_party = true")
+    consent = _consent(_table(document["consent"], "consent"))
+    return Policy(audiences, lookups, dict.fromkeys(KAFKA_PARTS, Drop.kind), consent)
+
+
+def _consent(entry: Mapping[str, object]) -> Consent:
+    _keys(entry, ("unknown",), "consent", optional=("jurisdictions",))
+    unknown = _allowed(entry["unknown"], "consent.unknown")
+    for purpose in PURPOSES:
+        if purpose not in unknown:
+            raise _malformed("consent.unknown", f"does not say whether {purpose} is allowed")
+    jurisdictions = _table(entry.get("jurisdictions", {}), "consent.jurisdictions")
+    for country in jurisdictions:
+        if not _COUNTRY.fullmatch(country):
+            raise _malformed(f"consent.jurisdictions.{country}", "is no country code like DE")
+    return Consent(
+        unknown,
+        {
+            country: _allowed(allowed, f"consent.jurisdictions.{country}")
+            for country, allowed in jurisdictions.items()
+        },
+    )
+
+
+def _allowed(entry: object, place: str) -> Mapping[str, bool]:
+    allowed: dict[str, bool] = {}
+    for purpose, value in _table(entry, place).items():
+        if purpose not in PURPOSES:
+            raise _malformed(f"{place}.{purpose}", f"is not one of {', '.join(PURPOSES)}")
+        if not isinstance(value, bool):
+            raise _malformed(f"{place}.{purpose}", "is neither true nor false")
+        allowed[purpose] = value
+    return allowed
 
 
 def _audience(entry: object, place: str, lookups: Mapping[str, Lookup]) -> Audience:
     table = _table(entry, place)
-    _keys(table, ("purpose", "description", "treatments"), place)
-    purpose, description = table["purpose"], table["description"]
+    texts = ("recipient", "description")
+    _keys(table, ("purpose", *texts, "treatments"), place, optional=("third_party",))
+    purpose, third_party = table["purpose"], table.get("third_party", False)
     if not isinstance(purpose, str) or purpose not in PURPOSES:
         raise _malformed(f"{place}.purpose", f"is not one of {', '.join(PURPOSES)}")
-    if not isinstance(description, str) or not description:
-        raise _malformed(f"{place}.description", "is not text")
+    if not isinstance(third_party, bool):
+        raise _malformed(f"{place}.third_party", "is neither true nor false")
+    if third_party != (purpose == SHARING):
+        raise _malformed(
+            place, f"has the purpose {SHARING} without third_party = true, or the reverse"
+        )
+    if third_party and not _NAME.fullmatch(place.rpartition(".")[2]):
+        raise _malformed(place, "has a name that no topic can have; use a-z, 0-9 and -")
+    for key in texts:
+        if not isinstance(table[key], str) or not table[key]:
+            raise _malformed(f"{place}.{key}", "is not text")
     treatments = {
         tag: _treatment(spec, f"{place}.treatments.{tag}", lookups)
         for tag, spec in _table(table["treatments"], f"{place}.treatments").items()
     }
-    return Audience(purpose, description, treatments)
+    recipient, description = (str(table[key]) for key in texts)
+    return Audience(purpose, recipient, description, treatments, third_party)
 
 
 def _treatment(spec: object, place: str, lookups: Mapping[str, Lookup]) -> Treatment:

@@ -11,6 +11,9 @@ counts as new.
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -20,7 +23,7 @@ from streams.taste.decay import Floats, Ints
 from streams.taste.increments import FIGURES, FIRST, HOURS, LISTENS
 from streams.taste.ranking import Standings, heaviest, ratio, standings, sums
 from streams.taste.rows import BAND_BITS, Block, starts
-from streams.taste.snapshot import Snapshot
+from streams.taste.snapshot import Heads, Snapshot
 
 _TERMS = len(decay.TERMS)
 
@@ -45,6 +48,31 @@ def frame(snapshot: Snapshot, items: int) -> pl.DataFrame:
         "rhythm": _lists(np.full(len(rhythm), HOURS), pa.array(rhythm.ravel())),
     }
     return pl.DataFrame(pa.table(fields))
+
+
+def described(snapshot: Snapshot) -> dict[str, Any]:
+    """What is held of the first listener of ``snapshot``, for them to read; times in ms."""
+    artists = snapshot.artists.block.part(0, 1)
+    genres, rhythm = snapshot.genres.block.part(0, 1), snapshot.rhythm.part(0, 1)
+    heads = {field.name: int(getattr(snapshot.heads, field.name)[0]) for field in fields(Heads)}
+    first = starts(artists.item)
+    names = [snapshot.artists.names[item] for item in artists.item[first]]
+    listens = np.add.reduceat(artists.values[:, LISTENS], first).tolist() if names else []
+    minutes = np.minimum.reduceat(artists.values[:, FIRST], first).tolist() if names else []
+    return {
+        "epoch": heads["epoch"],
+        "first_at": heads["first"] * decay.MINUTE_MS,
+        "as_of": heads["last"] * decay.MINUTE_MS,
+        "plays": heads["plays"],
+        "listens": heads["listens"],
+        "listens_offset": heads["offset"],
+        "artists": [
+            {"name": name, "listens": listens, "first_at": minute * decay.MINUTE_MS}
+            for name, listens, minute in zip(names, listens, minutes, strict=True)
+        ],
+        "genres": [snapshot.genres.names[item] for item in np.unique(genres.item)],
+        "hours_of_week": np.unique(rhythm.item).tolist(),
+    }
 
 
 def _terms(snapshot: Snapshot, items: int) -> pa.StructArray:

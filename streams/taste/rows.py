@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.taste.decay import Ints
+
+Mask = NDArray[np.bool_]
 
 OWNER_SHIFT: Final = 40
 """Keys are below 2**40: an item of up to 32 bits over a band of 8."""
@@ -54,7 +57,7 @@ class Block:
         low, high = np.searchsorted(self.owner, (first, last))
         return Block(self.owner[low:high] - first, self.key[low:high], self.values[low:high])
 
-    def where(self, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Block:
+    def where(self, chosen: Mask) -> Block:
         """The chosen rows."""
         return Block(self.owner[chosen], self.key[chosen], self.values[chosen])
 
@@ -114,6 +117,20 @@ def combine(one: Block, other: Block, least: bool = False) -> Block:
         total[:, -1] = np.minimum(merged[place, -1], second[:, -1])
     merged[place] = total
     return Block(full >> OWNER_SHIFT, full & ((1 << OWNER_SHIFT) - 1), merged)
+
+
+def less(one: Block, other: Block, least: bool = False) -> Block:
+    """``one`` without what ``other`` had added to it (last column: left as it is if ``least``).
+
+    Rows of which nothing is left go; rows of ``other`` that ``one`` does not have are ignored.
+    """
+    mine, theirs = (b.owner << OWNER_SHIFT | b.key for b in (one, other))
+    _, mine_at, theirs_at = np.intersect1d(mine, theirs, True, return_indices=True)
+    values = one.values.copy()
+    columns = slice(0, -1 if least else None)
+    values[mine_at, columns] -= other.values[theirs_at, columns]
+    kept = values[:, 0] > 0
+    return Block(one.owner[kept], one.key[kept], values[kept])
 
 
 class Rows:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from streams.taste.decay import Ints
+from streams.taste.decay import MINUTE_MS, Ints
 from streams.taste.names import Names
 from streams.taste.rows import OWNER_SHIFT, Block, packed
 
 NOTHING: Final = -1
 """Offset of a listener that includes no listen."""
 _LATEST = np.iinfo(np.int64).max
+
+
+class Span(NamedTuple):
+    """When the first and the last play of a listener started, ms, and how many plays there are."""
+
+    first: int
+    last: int
+    plays: int
 
 
 @dataclass(slots=True)
@@ -65,6 +73,11 @@ class Heads:
     def take(self, slots: Ints) -> Heads:
         """Heads of ``slots``."""
         return Heads(*(getattr(self, field.name)[slots] for field in fields(self)))
+
+    def span(self) -> Span:
+        """Of the first of these listeners."""
+        first, last = (int(minute[0]) * MINUTE_MS for minute in (self.first, self.last))
+        return Span(first, last, int(self.plays[0]))
 
     def put(self, slots: Ints, heads: Heads) -> None:
         """Make ``heads`` the heads of ``slots``."""

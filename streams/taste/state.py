@@ -8,7 +8,7 @@ with more than twice as many artists or genres as the bounds keep.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -27,10 +27,10 @@ from streams.taste.increments import (
     heads,
     increments,
 )
+from streams.taste.items import Items
 from streams.taste.names import Names
-from streams.taste.ranking import pruned
-from streams.taste.rows import Block, Rows, combine
-from streams.taste.snapshot import NOTHING, Heads, Named, Snapshot, renumbered
+from streams.taste.rows import Block, Mask, Rows, combine, less
+from streams.taste.snapshot import NOTHING, Heads, Snapshot, Span
 
 _PENDING: Final = 262_144
 """Listens after which they are merged without waiting for a checkpoint."""
@@ -38,7 +38,6 @@ _TOGETHER: Final = 16_384
 """Listeners merged at a time; bounds what a merge copies."""
 _PAGE: Final = 2_048
 """Listeners profiled or dumped at a time; their rows fit the processor's cache."""
-_SPARE_NAMES: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +64,6 @@ class Dump(NamedTuple):
     offsets: list[int]
 
 
-class _Items:
-    """Artists or genres: rows, the names of their items, and how many a listener keeps."""
-
-    def __init__(self, columns: int, unit: int, most: int, least: bool = False) -> None:
-        self.rows = Rows(columns)
-        self.names = Names()
-        self._unit, self._most, self._least = unit, most, least
-        self._spare = _SPARE_NAMES
-
-    def add(self, slots: Ints, block: Block, as_of: Ints) -> None:
-        """Add ``block`` to the rows of ``slots`` and prune those that have too many."""
-        block = combine(self.rows.block(slots), block, self._least)
-        self.rows.put(slots, pruned(block, self.names, as_of, self._unit, self._most))
-
-    def named(self, slots: Ints) -> Named:
-        """Rows of ``slots`` in the order of the names."""
-        return Named.of(self.rows.block(slots), self.names)
-
-    def put(self, slots: Ints, named: Named) -> None:
-        """Make ``named`` the rows of ``slots``."""
-        self.rows.put(slots, renumbered(named.block, self.names.ids(named.names)))
-
-    def forget_names(self) -> None:
-        """Give back the names that no row uses, once they may be as many as those in use."""
-        if len(self.names) > self._spare:
-            self.names.keep(self.rows.items())
-            self._spare = 2 * len(self.names) + _SPARE_NAMES
-
-
 class TasteState:
     """State of the listeners of one partition of ``listens``. Not for several threads at once.
 
@@ -107,8 +77,8 @@ class TasteState:
         self._newest = NOTHING
         self._totals = Rows(TOTALS_COLUMNS)
         self._rhythm = Rows(RHYTHM_COLUMNS)
-        self._artists = _Items(ARTIST_COLUMNS, decay.WEIGHT, bounds.top_artists, least=True)
-        self._genres = _Items(GENRE_COLUMNS, decay.GENRE_WEIGHT, bounds.top_genres)
+        self._artists = Items(ARTIST_COLUMNS, decay.WEIGHT, bounds.top_artists, least=True)
+        self._genres = Items(GENRE_COLUMNS, decay.GENRE_WEIGHT, bounds.top_genres)
         self._pending: list[pl.DataFrame] = []
         self._waiting = 0
         self._changed: set[int] = set()
@@ -120,10 +90,14 @@ class TasteState:
         return len(self._slots)
 
     @property
+    def next_offset(self) -> int:
+        """The offset after the newest listen that any state includes or included."""
+        return self._newest + 1
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays; names and what waits to be merged come on top."""
-        parts = (self._heads, self._totals, self._rhythm, self._artists.rows, self._genres.rows)
-        return sum(part.nbytes for part in parts)
+        return self._heads.nbytes + sum(rows.nbytes for rows in self._parts())
 
     def fold(self, frame: pl.DataFrame) -> int:
         """Include the listens of ``frame`` (columns: see below) and return how many were new.
@@ -197,16 +171,10 @@ class TasteState:
             dump.offsets.extend(page.heads.offset.tolist())
         return dump
 
-    def load(self, listener: str, body: bytes) -> None:
-        """Give ``listener`` the state in ``body``, in place of any it has.
-
-        Raises:
-            StateError: the body is damaged or of a version this release does not know.
-        """
-        self.load_many([listener], [body])
-
     def load_many(self, listeners: Sequence[str], bodies: Sequence[bytes]) -> None:
-        """`load` for many at once. Of a listener that is named twice the last body counts.
+        """Give listeners the state in their bodies, in place of any they have.
+
+        Of a listener that is named twice the last body counts.
 
         Raises:
             StateError: a body is damaged or of a version this release does not know; then the
@@ -218,32 +186,126 @@ class TasteState:
             names, values = zip(*last[begin : begin + _TOGETHER], strict=True)
             self._put(codec.decode(names, values))
 
+    def __contains__(self, listener: str) -> bool:
+        self._merge()
+        return listener in self._slots
+
+    def span(self, listener: str) -> Span | None:
+        """The plays of ``listener``; None without state."""
+        if listener not in self:
+            return None
+        return self._heads.take(self._slots.ids([listener])).span()
+
+    def held(self, listener: str) -> dict[str, Any]:
+        """All that is held of ``listener``, for them to read.
+
+        Raises:
+            StateError: the listener has no state.
+        """
+        (page,) = self._pages([listener])
+        return profile.described(page)
+
     def forget(self, listener: str) -> bool:
         """Remove everything about ``listener``; whether there was anything."""
-        self._merge()
-        if listener not in self._slots:
+        if listener not in self:
             return False
-        slot = self._slots.release(listener)
-        self._clear(np.array([slot]))
-        self._changed.discard(slot)
-        self._gone.add(listener)
+        self._release([listener])
         return True
 
     def rename(self, old: str, new: str, epoch: int) -> bool:
         """Make ``new``, of key ``epoch``, what ``old`` was, on top of what it is; whether there was
         an ``old``. The higher of both offsets is taken as included."""
+        return bool(self.rename_many([(old, new, epoch)]))
+
+    def rename_many(self, names: Iterable[tuple[str, str, int]]) -> list[str]:
+        """`rename` for many, one after the other; the old ones that had state."""
         self._merge()
-        if old not in self._slots or old == new:
-            return False
-        source = np.array([self._slots[old]])
-        target = self._slot_of([new])
-        head = self._heads.take(source)
-        head.epoch[:] = epoch
-        self._heads.add(target, head)
-        rows = (self._totals, self._artists.rows, self._genres.rows, self._rhythm)
-        self._add(target, *(each.block(source) for each in rows))
-        self._changed.update(target.tolist())
-        return self.forget(old)
+        renamed: list[str] = []
+        run: dict[str, tuple[str, int]] = {}
+        seen: set[str] = set()
+        for old, new, epoch in names:
+            if old in seen or new in seen:
+                renamed += self._rename(run)
+                run, seen = {}, set()
+            if old != new:
+                run[old] = (new, epoch)
+                seen |= {old, new}
+        return renamed + self._rename(run)
+
+    def subtract(self, listener: str, frame: pl.DataFrame, newest: int) -> None:
+        """Take listens of ``listener`` that were folded out again; it goes if no play is left.
+
+        Counts and sums are then as if they had never been. Not known any more, and left as they
+        are, are the first play of the listener, the first listen of an artist in a half year, and
+        what pruning would have kept. ``newest`` (ms): no play that is left started after it.
+
+        Raises:
+            StateError: the listener has no state.
+        """
+        if listener not in self:
+            raise _no_state()
+        slot = self._slots.ids([listener])
+        self._heads.plays[slot] -= len(frame)
+        self._heads.listens[slot] -= int(frame["counted"].sum())
+        if self._heads.plays[slot[0]] <= 0:
+            self._release([listener])
+            return
+        self._heads.last[slot] = np.minimum(self._heads.last[slot], newest // decay.MINUTE_MS)
+        names = self._artists.names, self._genres.names
+        blocks = increments(frame, np.zeros(len(frame), np.int64), *names)
+        for rows, block in zip(self._parts(), blocks, strict=True):
+            least = rows is self._artists.rows
+            rows.put(slot, less(rows.block(slot), block, least))
+        self._changed.update(slot.tolist())
+
+    def artist_rows(self, listener: str, artist: str | None, start: int, until: int) -> int:
+        """How many rows there are of ``artist`` (None: any) in the half years that ``[start,
+        until)``, ms, touches."""
+        if listener not in self:
+            return 0
+        block = self._artists.rows.block(self._slots.ids([listener]))
+        return int(self._touched(block, artist, start, until).sum())
+
+    def drop_artist(self, listener: str, artist: str, start: int, until: int) -> int:
+        """Remove those rows, and how many. Totals, genres and rhythm, which do not tell artists
+        apart, stay."""
+        if listener not in self:
+            return 0
+        slot = self._slots.ids([listener])
+        block = self._artists.rows.block(slot)
+        dropped = self._touched(block, artist, start, until)
+        self._artists.rows.put(slot, block.where(~dropped))
+        self._changed.update(slot.tolist())
+        return int(dropped.sum())
+
+    def _touched(self, block: Block, artist: str | None, start: int, until: int) -> Mask:
+        unit = decay.BAND * decay.MINUTE_MS
+        touched: Mask = ((block.band + 1) * unit > start) & (block.band * unit < until)
+        if artist is not None:
+            touched &= block.item == self._artists.names.get(artist, -1)
+        return touched
+
+    def _parts(self) -> tuple[Rows, Rows, Rows, Rows]:
+        return self._totals, self._artists.rows, self._genres.rows, self._rhythm
+
+    def _rename(self, names: Mapping[str, tuple[str, int]]) -> list[str]:
+        olds = [old for old in names if old in self._slots]
+        if olds:
+            source = self._slots.ids(olds)
+            target = self._slot_of([names[old][0] for old in olds])
+            head = self._heads.take(source)
+            head.epoch[:] = [names[old][1] for old in olds]
+            self._heads.add(target, head)
+            self._add(target, *(rows.block(source) for rows in self._parts()))
+            self._changed.update(target.tolist())
+            self._release(olds)
+        return olds
+
+    def _release(self, listeners: list[str]) -> None:
+        slots = [self._slots.release(listener) for listener in listeners]
+        self._clear(np.array(slots))
+        self._changed.difference_update(slots)
+        self._gone.update(listeners)
 
     def _fresh(self, frame: pl.DataFrame) -> pl.DataFrame:
         offsets = frame["offset"].to_numpy()
@@ -307,16 +369,13 @@ class TasteState:
 
     def _clear(self, slots: Ints) -> None:
         self._heads.put(slots, Heads.blank(len(slots)))
-        for rows in (self._totals, self._artists.rows, self._genres.rows, self._rhythm):
+        for rows in self._parts():
             rows.put(slots, rows.block(slots[:0]))
 
     def _pages(self, listeners: Sequence[str]) -> Iterator[Snapshot]:
         self._merge()
         if not all(listener in self._slots for listener in listeners):
-            raise StateError(
-                "A listener without state was asked for.",
-                "Ask for those that the last checkpoint returned.",
-            )
+            raise _no_state()
         for begin in range(0, len(listeners), _PAGE):
             page = list(listeners[begin : begin + _PAGE])
             slots = self._slots.ids(page)
@@ -328,3 +387,10 @@ class TasteState:
                 self._genres.named(slots),
                 self._rhythm.block(slots),
             )
+
+
+def _no_state() -> StateError:
+    return StateError(
+        "A listener without state was asked for.",
+        "Ask for those that the last checkpoint returned.",
+    )

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-_HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
+HOUR_MS = 3_600_000
+_DAY_MS = 24 * HOUR_MS
 
 Partials = Mapping[str, pl.DataFrame]
 """Rows to append, by fact table."""
@@ -73,7 +73,7 @@ def partials(listens: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "artist",
         pl.col("genres").list.unique(maintain_order=True),
         day=(pl.col("started_at") // _DAY_MS).cast(pl.Int32).cast(pl.Date),
-        hour=(pl.col("started_at") // _HOUR_MS % 24).cast(pl.Int8),
+        hour=(pl.col("started_at") // HOUR_MS % 24).cast(pl.Int8),
         plays=pl.lit(1, pl.Int64),
         listens=pl.col("counted").cast(pl.Int64),
         skips=pl.col("skipped").cast(pl.Int64),

@@ -24,8 +24,9 @@ import duckdb
 
 from streams import __version__
 from streams.errors import WarehouseError
+from streams.warehouse.files import STORAGE_VERSION
 from streams.warehouse.protection import hold_back
-from streams.warehouse.store import STORAGE_VERSION, Warehouse
+from streams.warehouse.store import Warehouse
 
 _POLL_S = 0.05
 
@@ -48,12 +49,15 @@ def publish(
     min_listeners: int,
     now: datetime,
     request: str | None = None,
+    *,
+    forget: bool = False,
 ) -> Manifest:
     """Build the marts of ``sql`` in the place of ``released`` and of ``parquet`` beside it.
 
     Other threads may append meanwhile. Interrupted at any moment, the old release stays whole and
     the next release clears away what was begun. The Parquet files of the release before stay until
-    the next, for readers between listing and opening them.
+    the next, for readers between listing and opening them; with ``forget``, after an erasure, they
+    go at once. Who has a file open finishes with it in any case.
 
     Raises:
         WarehouseError: there are no marts, or the disk refuses; the old release stays.
@@ -78,6 +82,8 @@ def publish(
                 cursor.execute(f"SET VARIABLE {name} = $1", [value])
             rows = _build(cursor, sql / "protection", marts, building)
         building.settle()
+        if forget:
+            building.clear()
     except (duckdb.Error, OSError) as error:
         raise WarehouseError(
             f"The release cannot be made ({type(error).__name__}); the last one stays.",
@@ -97,7 +103,7 @@ class _Building:
         folder.mkdir(parents=True, exist_ok=True)
         self._released = released
         self._link = folder / "parquet"
-        self._clear()
+        self.clear()
         self.database = folder / f"{released.name}.tmp-{release_id}"
         self.parquet = folder / f".parquet-{release_id}"
         self.parquet.mkdir()
@@ -114,15 +120,22 @@ class _Building:
         os.replace(self.database, self._released)
         _sync(self._released.parent)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Remove what interrupted releases left, and Parquet files of older releases."""
-        folder = self._released.parent
-        for name in (f"{self._released.name}.tmp-*", ".parquet-link-*", ".release.json.*"):
-            for begun in folder.glob(name):
-                begun.unlink()
-        for files in folder.glob(".parquet-*"):
-            if not (self._link.is_symlink() and os.readlink(self._link) == files.name):
-                shutil.rmtree(files)
+        for found in others(self._released):
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)
+            else:
+                found.unlink()
+
+
+def others(released: Path) -> list[Path]:
+    """What lies beside ``released`` of releases before it, or of such as were interrupted."""
+    folder, link = released.parent, released.parent / "parquet"
+    current = os.readlink(link) if link.is_symlink() else None
+    names = (f"{released.name}.tmp-*", ".parquet-*", ".release.json.*")
+    found = [each for name in names for each in folder.glob(name)]
+    return [each for each in found if each.name != current]
 
 
 def _build(

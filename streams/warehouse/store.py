@@ -6,32 +6,28 @@ are many. Several threads may use one `Warehouse`: writers take turns, a reader 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import duckdb
 import polars as pl
 
-from streams.errors import StateError, WarehouseError
+from streams.errors import StateError
+from streams.warehouse import people, rewriting
 from streams.warehouse.facts import FACTS, Fact, Partials, merged
+from streams.warehouse.files import close_file, open_file, reported, rewrite_folder
 from streams.warehouse.migrations import migrate
-
-STORAGE_VERSION = "v1.0.0"
-"""Format of the files: any DuckDB from 1.0 on reads it, whichever version wrote it."""
+from streams.warehouse.people import Changes, Due
 
 COMPACT_ROWS = 1_000_000
 """A fact table smaller than this is not compacted."""
-
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "storage_compatibility_version": STORAGE_VERSION,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
 
 
 class Counter(StrEnum):
@@ -67,11 +63,12 @@ class Warehouse:
             WarehouseError: another process holds it, it is damaged, or a newer program wrote it.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = path
         self._writing = Lock()
         self._reading = Lock()
-        self._connection = _open(path)
+        self._connection = open_file(path)
         try:
-            with _reported("open"):
+            with reported("open"):
                 migrate(self._connection, sql / "warehouse")
                 self._positions = self._read_positions()
         except BaseException:
@@ -88,7 +85,7 @@ class Warehouse:
 
     def close(self) -> None:
         """Let go of the file; what was appended stays."""
-        self._connection.close()
+        close_file(self._connection, self._path)
 
     def positions(self) -> Positions:
         """How far the facts go; what to resume from."""
@@ -132,6 +129,96 @@ class Warehouse:
         with self._writing, self._transaction("compact") as cursor:
             return sum(_compact(cursor, fact) for fact in FACTS if _due(cursor, fact))
 
+    def carry_out(self, changes: Changes, now: datetime) -> dict[str, int]:
+        """Do what commands ask for and go forward to their positions, in one transaction.
+
+        Blocks until the disk has it. Rows of facts that were erased, by listener with any.
+
+        Raises:
+            StateError: a position would go backwards: the commands are carried out already.
+            WarehouseError: the file cannot be written; nothing was changed.
+        """
+        with self._writing, self._transaction("carry out commands in") as cursor:
+            return people.carry_out(cursor, changes, _utc(now))
+
+    def command_positions(self) -> dict[tuple[str, int], int]:
+        """How far commands are carried out: next offset by topic and partition."""
+        with self._looking() as cursor:
+            return people.command_positions(cursor)
+
+    def due(self, partition: int) -> dict[tuple[int, str], int]:
+        """Answers that are owed for commands of a partition.
+
+        Rows that the command removed, by its offset and the store that is to answer.
+        """
+        with self._looking() as cursor:
+            return people.due(cursor, partition)
+
+    def answered(self, due: Iterable[Due]) -> None:
+        """Forget that these answers were owed.
+
+        Raises:
+            WarehouseError: the file cannot be written; they are given again.
+        """
+        with self._writing, self._transaction("write to") as cursor:
+            people.answered(cursor, due)
+
+    def playing_on(self, moments: Mapping[str, int]) -> set[str]:
+        """Listeners some of whose plays since a moment an erasure takes along: `Changes.kept`."""
+        with self._looking() as cursor:
+            return people.playing_on(cursor, moments)
+
+    def holds(self, listeners: Collection[str]) -> int:
+        """Rows of facts about any of ``listeners``."""
+        with self._looking() as cursor:
+            return people.holds(cursor, listeners)
+
+    def holds_before(self, listeners: Collection[str], moment: int) -> int:
+        """Those of `holds` of a day before ``moment``, ms, or of an hour before."""
+        with self._looking() as cursor:
+            return people.holds_before(cursor, listeners, moment)
+
+    def is_restricted(self, listeners: Collection[str]) -> bool:
+        """Whether any of ``listeners`` is."""
+        with self._looking() as cursor:
+            return people.is_restricted(cursor, listeners)
+
+    def held(self, listeners: Collection[str]) -> dict[str, Any]:
+        """All that is held about a listener, see `people.held`."""
+        with self._looking() as cursor:
+            return people.held(cursor, listeners)
+
+    def is_stale(self) -> bool:
+        """Whether the file may hold bytes of rows that were erased or renamed."""
+        with self._looking() as cursor:
+            return cursor.execute("FROM stale").fetchone() is not None
+
+    def rewrite(self, listeners: Collection[str] = ()) -> set[str]:
+        """Put a new file of the rows that are left in the place of the file.
+
+        Writers and readers wait meanwhile, seconds per million rows. A process that dies in it
+        leaves the old file or the new one whole. Those of ``listeners`` whose pseudonym was found
+        in the new file's bytes.
+
+        Raises:
+            WarehouseError: the new file cannot be made, the old one stays; or another process took
+                the new one at once, then nothing else works on this warehouse any more.
+        """
+        folder = rewrite_folder(self._path)
+        with self._reading, self._writing, reported("rewrite"):
+            try:
+                with closing(self._connection.cursor()) as cursor:
+                    file = rewriting.copy(cursor, folder, emptied="stale")
+                    present = rewriting.found(file, listeners)
+                    # Nothing may be left in the log beside the file: it is about the old one.
+                    cursor.execute("CHECKPOINT")
+                rewriting.put(file, self._path)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            close_file(self._connection, self._path)
+            self._connection = open_file(self._path)
+        return present
+
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own for one reader, who may attach and write other files with it.
@@ -142,8 +229,14 @@ class Warehouse:
             yield cursor
 
     @contextmanager
+    def _looking(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A look between two writes, which does not wait until a release has been read."""
+        with self._writing, self._transaction("read") as cursor:
+            yield cursor
+
+    @contextmanager
     def _transaction(self, action: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        with _reported(action), closing(self._connection.cursor()) as cursor:
+        with reported(action), closing(self._connection.cursor()) as cursor:
             cursor.begin()
             try:
                 yield cursor
@@ -161,33 +254,6 @@ class Warehouse:
         ).fetchall():
             highest.setdefault(partition, {})[source] = offset
         return Positions(next_offset, highest)
-
-
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(path, config=_CONFIG)
-    except duckdb.Error as error:
-        if "lock" in str(error):
-            raise WarehouseError(
-                "Another process holds the warehouse, most likely the report worker.",
-                "Ask that worker with `sottovoce release`, or stop it first.",
-            ) from None
-        raise WarehouseError(
-            f"The warehouse cannot be opened ({type(error).__name__}).",
-            "It is damaged or from a newer DuckDB: restore it, or move it away to start anew.",
-        ) from None
-
-
-@contextmanager
-def _reported(action: str) -> Iterator[None]:
-    # DuckDB's own messages can quote values of rows: only the kind of error goes on.
-    try:
-        yield
-    except duckdb.Error as error:
-        raise WarehouseError(
-            f"Could not {action} the warehouse ({type(error).__name__}).",
-            "Nothing was changed; check the disk's space and health.",
-        ) from None
 
 
 def _forward(old: Positions, new: Positions) -> Positions:

@@ -22,7 +22,7 @@ async def answer(page: HealthPage, path: str) -> tuple[int, str]:
 
 
 async def test_health_readiness_and_metrics() -> None:
-    progress = Progress("plays", 60.0, time.monotonic)
+    progress = Progress(60.0, time.monotonic)
     page = HealthPage("127.0.0.1", 0, progress)
     await page.start()
     try:
@@ -30,7 +30,7 @@ async def test_health_readiness_and_metrics() -> None:
         status, text = await answer(page, "/readyz")
         assert status == 503
         assert "No partitions" in text
-        progress.assign({0})
+        progress.assign({("plays", 0)})
         assert await answer(page, "/readyz") == (200, "ready\n")
         status, text = await answer(page, "/metrics")
         assert status == 200
@@ -45,9 +45,7 @@ async def test_a_taken_port_names_the_setting() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        page = HealthPage(
-            "127.0.0.1", taken.getsockname()[1], Progress("plays", 1.0, time.monotonic)
-        )
+        page = HealthPage("127.0.0.1", taken.getsockname()[1], Progress(1.0, time.monotonic))
         with pytest.raises(SettingsError, match="SOTTOVOCE_WEB_PORT"):
             await page.on_start()
         await page.on_stop()

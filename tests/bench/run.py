@@ -17,9 +17,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -30,17 +30,17 @@ from rich.table import Table
 from streams import topics
 from streams.brokers.process import free_port
 from streams.cli import produce
-from streams.cli.arrival import Page, Pages
+from streams.cli.arrival import READS, Page, Pages
 from streams.cli.choose import local_broker
 from streams.cli.processes import Workers
 from streams.privacy import keys
 from streams.settings import Settings, load
 from streams.sources.simulate import Simulation
-from streams.topics import LISTENS, PLAYS, Topic, Zone
+from streams.topics import PLAYS, Topic, Zone
 from streams.transport.admin import create_topics
 
 OUT = Path("var/bench/results.json")
-ROLES = {"gate": PLAYS.name, "taste": LISTENS.name, "report": LISTENS.name}
+ROLES = {"gate": PLAYS.name, **READS}
 POLL_S = 0.02
 PEER_PROFILES = Topic("bench-profiles", Zone.PUBLISHED, "", "listener", "profiles of the peer")
 err = Console(stderr=True)
@@ -74,7 +74,7 @@ class Drain:
         self.peak_bytes = max(self.peak_bytes, page.value("process_resident_memory_bytes"))
         if not page.samples:
             return False
-        if not page.total("sottovoce_batch_records_count"):
+        if not page.by("sottovoce_batch_records_count", "topic").get((topic,)):
             self.began = time.monotonic(), cpu_s
         if done >= self.events:
             self.ended = time.monotonic(), cpu_s
@@ -103,17 +103,14 @@ async def drain(pages: Pages, role: str, events: int) -> Result:
     return watched.result(role, role)
 
 
-async def role_alone(
-    settings: Settings, role: str, events: int
-) -> tuple[Result, Mapping[int, int]]:
-    """One worker on a full topic; also where it left `listens`."""
+async def role_alone(settings: Settings, role: str, events: int) -> tuple[Result, Page]:
+    """One worker on a full topic; also its metrics at the end."""
     port = free_port()
     async with aiohttp.ClientSession() as session, Workers(environment(settings)) as workers:
         pages = Pages({role: port}, session)
         await workers.start(role, port, settings.data / f"{role}.log", key(settings))
         result = await drain(pages, role, events)
-        listens = (await pages.read(role)).offsets("sottovoce_written_offset", LISTENS.name)
-        return result, listens
+        return result, await pages.read(role)
 
 
 async def whole_path(settings: Settings, sent: Mapping[int, int]) -> Result:
@@ -187,16 +184,21 @@ def key(settings: Settings) -> dict[str, str]:
 
 
 async def run(args: argparse.Namespace, folder: Path) -> list[Result]:
-    """All measurements, in order: the roles alone with the peer, then the whole path."""
+    """All measurements, in order: the roles alone with the peer, the gate with what the peer does
+    (profiles and no reporting), then the whole path."""
     keys.create(folder / "key.hex")
     results = []
     async with prepared(args, folder, "alone") as (settings, sent):
-        result, listens = await role_alone(settings, "gate", sent.plays)
+        result, gate = await role_alone(settings, "gate", sent.plays)
         results.append(result)
-        for role in ("taste", "report"):
-            result, _ = await role_alone(settings, role, sum(listens.values()))
+        for role, topic in READS.items():
+            listens = sum(gate.offsets("sottovoce_written_offset", topic).values())
+            result, _ = await role_alone(settings, role, listens)
             results.append(result)
         results.append(await faust_table(settings, args.peer_plays))
+    async with prepared(args, folder, "profiles", ["personalization"]) as (settings, sent):
+        result, _ = await role_alone(settings, "gate", sent.plays)
+        results.insert(1, replace(result, name="gate, profiles only"))
     async with prepared(args, folder, "together") as (settings, sent):
         results.append(await whole_path(settings, sent.ends))
     return results
@@ -204,9 +206,12 @@ async def run(args: argparse.Namespace, folder: Path) -> list[Result]:
 
 @asynccontextmanager
 async def prepared(
-    args: argparse.Namespace, folder: Path, name: str
+    args: argparse.Namespace,
+    folder: Path,
+    name: str,
+    grant: Sequence[str] = produce.OWN_PURPOSES,
 ) -> AsyncIterator[tuple[Settings, produce.Sent]]:
-    """A broker that holds the plays, and settings for workers on it."""
+    """A broker that holds plays of people who consent to ``grant``, and settings for workers."""
     simulation = Simulation(
         end=date(2026, 1, 1), listeners=args.listeners, days=28, plays=args.plays, seed=1
     )
@@ -222,7 +227,10 @@ async def prepared(
         await create_topics(settings.brokers, wanted, settings.partitions, 1)
         await produce.send_catalogue(settings, simulation.catalogue())
         err.print(f"{args.plays:,} plays of {args.listeners:,} listeners, {broker.name}, {name}")
-        yield settings, await produce.send_plays(settings, simulation.chunks(), lambda _: None)
+        yield (
+            settings,
+            await produce.send_plays(settings, simulation.chunks(), lambda _: None, grant=grant),
+        )
 
 
 def table(results: list[Result]) -> Table:

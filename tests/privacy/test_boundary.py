@@ -6,6 +6,7 @@ import copy
 import hmac
 from collections import Counter
 from datetime import date
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,17 @@ from streams.avro import schemas as schema_files
 from streams.avro import wire
 from streams.avro.encode import RecordEncoder
 from streams.errors import Reason
-from streams.privacy import keys
-from streams.privacy.boundary import Boundary, Crossing, from_settings, pseudonym_of
-from streams.privacy.policy import AUDIENCE
+from streams.privacy import keyring, keys, policy
+from streams.privacy.boundary import (
+    CONSENT_RULE,
+    PRIVATE_RULE,
+    Boundary,
+    Crossing,
+    from_settings,
+    pseudonym_of,
+)
+from streams.privacy.permission import Permissions
+from streams.privacy.policy import ANALYTICS, PRODUCT, PURPOSES, Consent
 from streams.settings import Settings, load
 from streams.sources.play import Play
 from streams.sources.simulate import Simulation
@@ -39,7 +48,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def boundary(settings: Settings) -> Boundary:
-    opened = from_settings(settings, SCHEMAS)
+    opened = from_settings(settings, SCHEMAS, policy.load(settings.policy), keyring.load(settings))
     assert opened.open(PLAY_ID, PLAY) is None
     return opened
 
@@ -63,8 +72,13 @@ def reasons(crossing: Crossing) -> Counter[tuple[Reason, str]]:
     return Counter((each.reason, each.detail) for each in crossing.rejections)
 
 
-def crossed(boundary: Boundary, records: RecordBatch) -> Crossing:
-    return boundary.cross(records, wire.split(records.values), NOW_MS)
+EVERYTHING = Permissions(Consent(dict.fromkeys(PURPOSES, True), {}))
+
+
+def crossed(
+    boundary: Boundary, records: RecordBatch, permissions: Permissions = EVERYTHING
+) -> Crossing:
+    return boundary.cross(records, wire.split(records.values), permissions, NOW_MS)
 
 
 def altered(play: Play, path: str, value: object) -> dict[str, Any]:
@@ -77,21 +91,25 @@ def altered(play: Play, path: str, value: object) -> dict[str, Any]:
     return changed
 
 
-def test_listens_equal_a_plain_recount(boundary: Boundary, settings: Settings) -> None:
+@pytest.mark.parametrize("audience", [PRODUCT, ANALYTICS])
+def test_listens_equal_a_plain_recount(
+    boundary: Boundary, settings: Settings, audience: str
+) -> None:
     plays = simulated(600, broken=0.02)
-    crossing = crossed(boundary, batch(encoded(plays)))
-    key = keys.load(settings, AUDIENCE)
+    listens = crossed(boundary, batch(encoded(plays))).listens[audience]
+    key = keys.load(settings, audience)
+    reporting = audience == ANALYTICS
     expected = []
     for row, play in enumerate(plays):
         if play["private_session"] or play["started_at"] < settings.earliest * 1_000:
             continue
         listener = hmac.digest(key.domain("USER_ID"), play["user_id"].encode(), "sha256").hex()[:32]
-        event = hmac.digest(key.domain("EVENT_ID"), play["event_id"].encode(), "sha256")[:8]
+        event = blake2b(play["event_id"].encode(), digest_size=8, key=key.domain("EVENT_ID"))
         heard = play["ms_played"]
         expected.append(
             {
                 "listener": listener,
-                "event": int.from_bytes(event, "big", signed=True),
+                "event": int.from_bytes(event.digest(), "big", signed=True),
                 "epoch": 1,
                 "source_partition": 2,
                 "source_offset": FIRST_OFFSET + 2 * row,
@@ -100,12 +118,13 @@ def test_listens_equal_a_plain_recount(boundary: Boundary, settings: Settings) -
                 "artist": play["artist"]["name"],
                 "artist_mbid": play["artist"]["mbid"],
                 "genres": play["genres"],
-                "country": play["location"]["country"],
-                "context_type": play["context"]["type"],
+                "country": play["location"]["country"] if reporting else None,
+                "context_type": play["context"]["type"] if reporting else None,
             }
         )
-    assert crossing.listens.select(list(expected[0])).to_dicts() == expected
-    assert set(crossing.listens.columns) == {field["name"] for field in SCHEMAS["listen"]["fields"]}
+    assert listens.select(list(expected[0])).to_dicts() == expected
+    fields = {field["name"] for field in SCHEMAS["listen"]["fields"]}
+    assert set(listens.columns) == fields | {"subject"}
 
 
 def test_every_record_is_accounted_for_once(boundary: Boundary) -> None:
@@ -114,10 +133,10 @@ def test_every_record_is_accounted_for_once(boundary: Boundary) -> None:
     values[3], values[50], values[51] = None, b"\x01nonsense", b"\x00\x00"
     values[90] = (values[90] or b"")[:-3]
     crossing = crossed(boundary, batch(values))
-    offsets = crossing.listens["source_offset"].to_list()
+    offsets = crossing.listens[PRODUCT]["source_offset"].to_list()
     rows = [(offset - FIRST_OFFSET) // 2 for offset in offsets]
     rejected = [each.row for each in crossing.rejections]
-    assert len(rows) + len(rejected) + crossing.filtered == len(values)
+    assert len(rows) + len(rejected) + crossing.filtered.total() == len(values)
     assert len({*rows, *rejected}) == len(rows) + len(rejected)
     assert offsets == sorted(offsets)
     assert {3, 50, 51, 90} <= set(rejected)
@@ -142,7 +161,7 @@ def test_a_play_that_breaks_a_rule_is_rejected_alone(
     crossing = crossed(boundary, batch(encoded(plays)))
     assert reasons(crossing) == {reason: 1}
     assert crossing.rejections[0].row == 7
-    assert len(crossing.listens) == len(plays) - 1
+    assert len(crossing.listens[PRODUCT]) == len(plays) - 1
 
 
 def test_the_bounds_of_time_are_allowed(boundary: Boundary, settings: Settings) -> None:
@@ -150,14 +169,15 @@ def test_the_bounds_of_time_are_allowed(boundary: Boundary, settings: Settings) 
         altered(simulated(1)[0], "started_at", moment)
         for moment in (settings.earliest * 1_000, NOW_MS + 300_000)
     ]
-    assert len(crossed(boundary, batch(encoded(plays))).listens) == 2
+    assert len(crossed(boundary, batch(encoded(plays))).listens[PRODUCT]) == 2
 
 
 def test_a_private_session_stays_at_the_gate(boundary: Boundary) -> None:
     play = simulated(1)[0]
     plays = [altered(play, "private_session", each) for each in (True, False, True)]
     crossing = crossed(boundary, batch(encoded(plays)))
-    assert (len(crossing.listens), crossing.filtered) == (1, 2)
+    assert len(crossing.listens[PRODUCT]) == len(crossing.listens[ANALYTICS]) == 1
+    assert crossing.filtered[PRIVATE_RULE] == 2
 
 
 def test_schemas_mix_in_a_batch(boundary: Boundary) -> None:
@@ -173,9 +193,11 @@ def test_schemas_mix_in_a_batch(boundary: Boundary) -> None:
         for row, (one, two) in enumerate(zip(encoded(plays), with_mood, strict=True))
     ]
     crossing = crossed(boundary, batch(values))
-    assert crossing.listens["artist"].to_list() == [each["artist"]["name"] for each in plays]
+    assert crossing.listens[PRODUCT]["artist"].to_list() == [
+        each["artist"]["name"] for each in plays
+    ]
     assert crossing.unknown_fields == (len(plays) + 1) // 2
-    assert "mood" not in str(crossing.listens.to_dicts())
+    assert "mood" not in str([each.to_dicts() for each in crossing.listens.values()])
 
 
 def test_an_unknown_schema_is_asked_for_again_and_an_unplannable_one_is_not(
@@ -197,9 +219,9 @@ def test_an_unknown_schema_is_asked_for_again_and_an_unplannable_one_is_not(
 def test_key_and_headers_are_counted_and_go_nowhere(boundary: Boundary) -> None:
     values = encoded(simulated(3))
     crossing = crossed(boundary, batch(values, [b"secret-key", None, b"secret-key"]))
-    assert crossing.treated["kafka.key", "drop"] == 2
-    assert crossing.treated["kafka.headers", "drop"] == 1
-    assert "secret" not in str(crossing.listens.to_dicts())
+    assert crossing.treated[PRODUCT, "kafka.key", "drop"] == 2
+    assert crossing.treated[PRODUCT, "kafka.headers", "drop"] == 1
+    assert "secret" not in str([each.to_dicts() for each in crossing.listens.values()])
 
 
 def test_no_value_in_a_rejection(boundary: Boundary) -> None:
@@ -214,4 +236,41 @@ def test_no_value_in_a_rejection(boundary: Boundary) -> None:
 def test_the_pseudonym_of_a_user_is_the_gates(boundary: Boundary, settings: Settings) -> None:
     play = altered(simulated(1)[0], "private_session", False)
     crossing = crossed(boundary, batch(encoded([play])))
-    assert crossing.listens["listener"].to_list() == [pseudonym_of(settings, play["user_id"])]
+    names = {
+        audience: pseudonym_of(settings, play["user_id"], audience)
+        for audience in (PRODUCT, ANALYTICS)
+    }
+    assert len(set(names.values())) == 2
+    for audience, name in names.items():
+        assert crossing.listens[audience]["listener"].to_list() == [name]
+    assert crossing.people.rows() == [
+        (play["user_id"], keyring.load(settings).subjects().hex(play["user_id"]))
+    ]
+
+
+def test_a_play_goes_to_the_audiences_its_listener_allows(
+    boundary: Boundary, settings: Settings
+) -> None:
+    plays: list[Any] = [each for each in simulated(300) if not each["private_session"]]
+    subjects = keyring.load(settings).subjects()
+    middle = sorted(play["started_at"] for play in plays)[150]
+    users = sorted({play["user_id"] for play in plays})
+    permissions = Permissions(Consent(dict.fromkeys(PURPOSES, False), {}))
+    for number, user in enumerate(users):
+        if number % 3:
+            permissions.decided(subjects.hex(user), "personalization", middle)
+        if number % 3 == 2:
+            permissions.decided(subjects.hex(user), "analytics", 0)
+    crossing = crossed(boundary, batch(encoded(plays)), permissions)
+    wanted: dict[str, list[int]] = {PRODUCT: [], ANALYTICS: []}
+    for row, play in enumerate(plays):
+        third = users.index(play["user_id"]) % 3
+        if third and play["started_at"] >= middle:
+            wanted[PRODUCT].append(FIRST_OFFSET + 2 * row)
+        if third == 2:
+            wanted[ANALYTICS].append(FIRST_OFFSET + 2 * row)
+    assert all(wanted.values())
+    for audience, offsets in wanted.items():
+        assert crossing.listens[audience]["source_offset"].to_list() == offsets
+    nowhere = len(plays) - len({*wanted[PRODUCT], *wanted[ANALYTICS]})
+    assert crossing.filtered == {PRIVATE_RULE: 0, CONSENT_RULE: nowhere}

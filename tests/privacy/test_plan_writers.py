@@ -271,7 +271,10 @@ def test_no_number_makes_a_plan_fail(
 
 def test_lookups_come_from_the_policy() -> None:
     audience = policy.Audience(
-        "analytics", "For tests.", {**worlds.TREATMENTS, "OPEN": Generalize("c", "other")}
+        "analytics",
+        "Analysts",
+        "For tests.",
+        {**worlds.TREATMENTS, "OPEN": Generalize("c", "other")},
     )
     kafka = {"key": "drop", "headers": "drop"}
     rules = policy.Policy({"analytics": audience}, {"c": {"x": ("ab",)}}, kafka)

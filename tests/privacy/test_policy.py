@@ -28,6 +28,7 @@ from streams.privacy.treatments import (
     TruncatePoint,
     TruncateTime,
 )
+from streams.topics import Zone
 
 COMMITTED = Path(__file__).parents[2] / "schemas" / "policy.toml"
 DOCUMENT = tomllib.loads(COMMITTED.read_text(encoding="utf-8"))
@@ -46,7 +47,7 @@ RANK = ("NONE", "ID", "CLASS", "WIDE", "NARROW", "DAY", "SECOND", "KEEP")
 
 
 def holding(treatments: Mapping[str, Treatment]) -> Policy:
-    audience = policy.Audience("analytics", "For tests.", treatments)
+    audience = policy.Audience("analytics", "Analysts", "For tests.", treatments)
     return Policy({"analytics": audience}, {}, {"key": "drop", "headers": "drop"})
 
 
@@ -99,6 +100,23 @@ def edited(place: str, value: object) -> dict[str, Any]:
     return document
 
 
+PARTNER = {**DOCUMENT["audiences"]["analytics"], "purpose": "sharing", "third_party": True}
+
+
+def test_a_third_party_gets_a_topic_of_its_own() -> None:
+    found = policy.parse(edited("audiences.partner", PARTNER))
+    assert found.audiences["partner"].third_party
+    assert [topic.name for topic in policy.topics(found) if topic.zone is Zone.SHARED] == [
+        "shared.partner"
+    ]
+
+
+def test_a_country_may_differ_by_purpose() -> None:
+    found = policy.parse(edited("consent.jurisdictions", {"US": {"analytics": True}}))
+    assert found.consent.jurisdictions == {"US": {"analytics": True}}
+    assert not any(found.consent.unknown.values())
+
+
 TREATMENT = "audiences.analytics.treatments.COUNTRY"
 MALFORMED = [
     ("kafka", REMOVED),
@@ -114,6 +132,22 @@ MALFORMED = [
     ("audiences.analytics.purpose", "curiosity"),
     ("audiences.analytics.purpose", ["analytics"]),
     ("audiences.analytics.description", ""),
+    ("audiences.analytics.recipient", REMOVED),
+    ("audiences.analytics", REMOVED),
+    ("audiences.product", REMOVED),
+    ("audiences.analytics", {**DOCUMENT["audiences"]["analytics"], "third_party": True}),
+    ("audiences.other", {**DOCUMENT["audiences"]["analytics"]}),
+    ("audiences.other", {**DOCUMENT["audiences"]["analytics"], "third_party": True}),
+    ("audiences.No Topic", PARTNER),
+    ("audiences.partner", {**PARTNER, "third_party": "yes"}),
+    ("consent", REMOVED),
+    ("consent.unknown", REMOVED),
+    ("consent.unknown.sharing", REMOVED),
+    ("consent.unknown.sharing", "no"),
+    ("consent.unknown.curiosity", False),
+    ("consent.jurisdictions", {"Germany": {"analytics": True}}),
+    ("consent.jurisdictions", {"DE": {"curiosity": True}}),
+    ("consent.jurisdictions", {"DE": True}),
     ("audiences.analytics.treatments", []),
     ("audiences.analytics.default", {"do": "drop"}),
     ("default", "keep"),

@@ -54,7 +54,7 @@ ROWS = 3
 
 
 def policy(treatments: Mapping[str, Treatment] = TREATMENTS) -> Policy:
-    audience = Audience("analytics", "For tests.", treatments)
+    audience = Audience("analytics", "Analysts", "For tests.", treatments)
     return Policy({"analytics": audience}, {}, {"key": "drop", "headers": "drop"})
 
 

@@ -93,7 +93,7 @@ def test_loading_replaces_what_is_there(listens: list[Listen]) -> None:
     dump = state.dump(LISTENERS)
     other.load_many([*LISTENERS, *LISTENERS], [*folded(FINAL).dump(LISTENERS).bodies, *dump.bodies])
     assert outcome(other) == outcome(state)
-    other.load(LISTENERS[0], dump.bodies[0])
+    other.load_many(LISTENERS[:1], dump.bodies[:1])
     assert outcome(other) == outcome(state)
     assert other.listeners == len(LISTENERS)
 
@@ -105,7 +105,7 @@ def test_a_checkpoint_names_who_changed_since_the_last() -> None:
     state.fold(frame([listen(listener=one), listen(listener=two)]))
     assert sorted(state.checkpoint().listeners) == [one, two]
     state.fold(frame([listen(listener=two), listen(listener=three)], first_offset=2))
-    state.load(four, state.dump([one]).bodies[0])
+    state.load_many([four], state.dump([one]).bodies)
     state.forget(three)
     changed = state.checkpoint()
     assert changed.listeners == [two]

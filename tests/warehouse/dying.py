@@ -41,6 +41,20 @@ def appending(folder: Path, at_work: Connection) -> None:
             at_work.send(end)
 
 
+def rewriting_on(folder: Path, at_work: Connection) -> None:
+    """Append some listens and rewrite, over and over."""
+    listens = frame(WORLD.listens())
+    with Warehouse(folder / "warehouse" / "warehouse.duckdb", SQL) as warehouse:
+        while True:
+            begin = warehouse.positions().next_offset.get(0, 0)
+            chunk = listens.slice(begin % len(listens), random.randrange(1, 200))
+            warehouse.append(
+                [facts.partials(chunk)], Positions({0: begin + len(chunk)}), {}, datetime.now(UTC)
+            )
+            at_work.send(None)
+            warehouse.rewrite()
+
+
 def publishing(folder: Path, at_work: Connection) -> None:
     """Publish release after release."""
     with Warehouse(folder / "warehouse" / "warehouse.duckdb", SQL) as warehouse:

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from streams.warehouse import facts
+from streams.warehouse.facts import FACTS
 from streams.warehouse.release import Manifest, publish
 from streams.warehouse.store import Counter, Positions, Warehouse
 from tests.warehouse import recount
@@ -63,3 +64,21 @@ def rows(connection: duckdb.DuckDBPyConnection, table: str) -> list[recount.Row]
     result = connection.execute(f"FROM {table}")
     names = [column[0] for column in result.description or []]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def added_up(warehouse: Warehouse) -> dict[str, dict[tuple[object, ...], dict[str, int]]]:
+    """The stored facts, partial sums of a key added up here."""
+    found: dict[str, dict[tuple[object, ...], dict[str, int]]] = {}
+    with warehouse.reading() as reader:
+        for fact in FACTS:
+            sums = found.setdefault(fact.table, {})
+            for row in rows(reader, fact.table):
+                key = tuple(_hashable(row[name]) for name in fact.keys)
+                so_far = sums.setdefault(key, dict.fromkeys(fact.sums, 0))
+                for name in fact.sums:
+                    so_far[name] += row[name]
+    return found
+
+
+def _hashable(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

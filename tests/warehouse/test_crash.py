@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from streams.warehouse.facts import FACTS
 from streams.warehouse.store import Warehouse
 from tests.warehouse import recount
 from tests.warehouse.dying import WORLD, appending, kill_at_work
-from tests.warehouse.released import SQL, rows
+from tests.warehouse.released import SQL, added_up
 
 
 def test_facts_are_what_the_positions_say_after_every_kill(tmp_path: Path) -> None:
@@ -25,25 +24,7 @@ def test_facts_are_what_the_positions_say_after_every_kill(tmp_path: Path) -> No
             reached = end
             listens = [world[number % len(world)] for number in range(end)]
             assert positions.highest == {0: {3: 10 * end}}
-            assert _facts(warehouse) == recount.facts(listens)
+            assert added_up(warehouse) == recount.facts(listens)
             with warehouse.reading() as reader:
                 folded = reader.execute("SELECT sum(records) FROM counters").fetchone()
             assert folded == (end,)
-
-
-def _facts(warehouse: Warehouse) -> dict[str, dict[tuple[object, ...], dict[str, int]]]:
-    """The stored facts, partial sums of a key added up here."""
-    found: dict[str, dict[tuple[object, ...], dict[str, int]]] = {}
-    with warehouse.reading() as reader:
-        for fact in FACTS:
-            sums = found.setdefault(fact.table, {})
-            for row in rows(reader, fact.table):
-                key = tuple(_hashable(row[name]) for name in fact.keys)
-                so_far = sums.setdefault(key, dict.fromkeys(fact.sums, 0))
-                for name in fact.sums:
-                    so_far[name] += row[name]
-    return found
-
-
-def _hashable(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

@@ -87,6 +87,25 @@ def test_every_table_and_column_of_the_warehouse_is_described() -> None:
         assert len(_tables(connection)) > 1
 
 
+def test_facts_from_before_commands_go_for_none_could_erase_them(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    shutil.copy(SQL / "warehouse" / "001_facts.sql", first)
+    with duckdb.connect() as connection:
+        migrate(connection, first)
+        connection.execute("INSERT INTO positions VALUES (0, 7, now()::TIMESTAMP)")
+        connection.execute(
+            "INSERT INTO listener_day_hour VALUES ('a', '2026-01-01', 1, 1, 1, 1, 1)"
+        )
+        migrate(connection, SQL / "warehouse")
+        for table in ("positions", "listener_day_hour"):
+            assert connection.execute(f"FROM {table}").fetchall() == []
+        assert len(connection.execute("FROM stale").fetchall()) == 1
+    with duckdb.connect() as connection:
+        migrate(connection, SQL / "warehouse")
+        assert connection.execute("FROM stale").fetchall() == []
+
+
 def _applied(connection: duckdb.DuckDBPyConnection) -> list[int]:
     return [row[0] for row in connection.execute("FROM migrations ORDER BY version").fetchall()]
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
-from streams import topics
 from streams.app.roles import codecs_of
 from streams.brokers.process import free_port
 from streams.cli.arrival import Pages
 from streams.cli.processes import Worker, Workers
-from streams.privacy import keys
+from streams.privacy import keys, policy
 from streams.settings import Settings, load
+from streams.topics import PRIVACY_RECEIPTS, PRIVACY_REQUESTS
 from streams.transport.admin import create_topics
 from streams.transport.batch import RecordBatch
+from streams.transport.producer import open_producer
 from streams.transport.reader import end_offsets, partition_reader, read_span
 
 ROLES = ("gate", "taste", "report")
@@ -51,6 +55,9 @@ class System:
         await worker.process.wait()
         self._workers.running.remove(worker)
 
+    def process_id(self, role: str) -> int:
+        return self._running[role].process.pid
+
     async def terminate(self, role: str) -> int:
         """SIGTERM, and the exit code."""
         worker = self._running.pop(role)
@@ -82,6 +89,37 @@ class System:
                     return
                 await asyncio.sleep(0.02)
 
+    async def ask(self, user: str, action: str, **fields: Any) -> str:
+        """A privacy request, as any client would send it; its identifier."""
+        request = str(uuid.uuid4())
+        record = {
+            "request_id": request,
+            "user_id": user,
+            "action": action,
+            "requested_at": int(time.time() * 1_000),
+            **fields,
+        }
+        encoder = await self.codecs.records(PRIVACY_REQUESTS)
+        async with open_producer(
+            self.settings.brokers, idempotent=self.settings.idempotence
+        ) as producer:
+            await producer.send_and_wait(
+                PRIVACY_REQUESTS.name, encoder.encode([record])[0], key=user.encode()
+            )
+        return request
+
+    async def receipts(self, *requests: str) -> dict[str, dict[str, Any]]:
+        """The receipts of these requests, by identifier, as soon as they are all there."""
+        found: dict[str, dict[str, Any]] = {}
+        async with asyncio.timeout(LIMIT_S):
+            while not found.keys() >= set(requests):
+                for batch in await self.records(PRIVACY_RECEIPTS.name):
+                    values = [value for value in batch.values if value is not None]
+                    for record in await self.codecs.decode_records(values):
+                        found[record["request_id"]] = record
+                await asyncio.sleep(0.3)
+        return found
+
     async def records(self, topic: str) -> list[RecordBatch]:
         """Everything in a topic."""
         found = []
@@ -93,12 +131,24 @@ class System:
 
 
 @asynccontextmanager
-async def running(brokers: str, data: Path, *, idempotence: bool) -> AsyncIterator[System]:
-    """A system with topics, no worker started; all workers are gone afterwards."""
+async def running(
+    brokers: str,
+    data: Path,
+    *,
+    idempotence: bool,
+    key_file: Path | None = None,
+    **own: str,
+) -> AsyncIterator[System]:
+    """A system with topics, no worker started; all workers are gone afterwards.
+
+    ``own`` are settings for the workers, as in the environment, without prefix.
+    """
     (data / "logs").mkdir(parents=True)
-    key_file = data / "key.hex"
-    keys.create(key_file)
+    if key_file is None:
+        key_file = data / "key.hex"
+        keys.create(key_file)
     environment = {
+        **{f"SOTTOVOCE_{name.upper()}": value for name, value in own.items()},
         "SOTTOVOCE_BROKERS": brokers,
         "SOTTOVOCE_DATA": str(data),
         "SOTTOVOCE_IDEMPOTENCE": str(idempotence),
@@ -107,7 +157,8 @@ async def running(brokers: str, data: Path, *, idempotence: bool) -> AsyncIterat
         "SOTTOVOCE_RELEASE_S": "86400",
         "SOTTOVOCE_TOP_GENRES": "256",  # no listener has more: nothing is pruned
     }
-    settings = load(brokers=brokers, data=data, idempotence=idempotence, key_file=key_file)
-    await create_topics(brokers, topics.ALL, settings.partitions, 1)
+    settings = load(brokers=brokers, data=data, idempotence=idempotence, key_file=key_file, **own)
+    wanted = policy.topics(policy.load(settings.policy))
+    await create_topics(brokers, wanted, settings.partitions, 1)
     async with aiohttp.ClientSession() as session, Workers(environment) as workers:
         yield System(settings, workers, session)

@@ -17,11 +17,13 @@ from streams.brokers.apache import ApacheBroker
 from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.process import Broker
 from streams.cli import produce
+from streams.cli.arrival import READS
 from streams.cli.profiles import newest_profiles
 from streams.privacy.boundary import pseudonym_of
+from streams.privacy.policy import ANALYTICS, PRODUCT
 from streams.settings import Settings
 from streams.sources.detect import open_history
-from streams.topics import LISTENS, PLAYS, REJECTED
+from streams.topics import PLAYS, REJECTED
 from streams.transport.reader import partition_reader
 from tests.taste.recount import recount
 from tests.whole.compare import differences
@@ -42,8 +44,8 @@ async def stream(system: System, history: Expanded, kills: bool) -> int:
         await system.start("gate")
     await system.start("taste", "report")
     if kills:
-        for role in ("taste", "report"):
-            await system.until_committed(role, LISTENS.name, sent.plays // 3)
+        for role, topic in READS.items():
+            await system.until_committed(role, topic, sent.plays // 3)
             await system.kill(role)
             await system.start(role)
     await system.arrived(sent.ends)
@@ -97,10 +99,10 @@ async def check(broker: Broker, history: Expanded, kills: bool) -> None:
     data, idempotence = history.folder / "data", isinstance(broker, ApacheBroker)
     async with running(broker.address, data, idempotence=idempotence) as system:
         sent = await stream(system, history, kills)
-        pseudonyms = Pseudonyms(system.settings)
+        analysts = Pseudonyms(system.settings, ANALYTICS)
         expected = Counter(
             {
-                (pseudonyms.of(user), artist): count
+                (analysts.of(user), artist): count
                 for (user, artist), count in history.expected().items()
             }
         )
@@ -108,6 +110,7 @@ async def check(broker: Broker, history: Expanded, kills: bool) -> None:
         assert differing(facts(system), expected) == []
         assert await system.records(REJECTED.name) == []
         found = await profiles(system)
+    pseudonyms = Pseudonyms(system.settings, PRODUCT)
     items = system.settings.profile_items
     recounted = recount(
         ({**listen, "listener": pseudonyms.of(listen["listener"])} for listen in history.listens()),
@@ -123,13 +126,13 @@ async def check(broker: Broker, history: Expanded, kills: bool) -> None:
 
 
 class Pseudonyms:
-    """The gate's pseudonyms, made by the holder of the key."""
+    """The gate's pseudonyms for an audience, made by the holder of the key."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, audience: str) -> None:
+        self._settings, self._audience = settings, audience
         self._known: dict[str, str] = {}
 
     def of(self, user: str) -> str:
         if user not in self._known:
-            self._known[user] = pseudonym_of(self._settings, user)
+            self._known[user] = pseudonym_of(self._settings, user, self._audience)
         return self._known[user]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import secrets
 from collections.abc import Iterator
 from datetime import date
@@ -15,10 +16,12 @@ import pytest
 
 from streams.brokers.embedded import EmbeddedBroker
 from streams.cli import produce
+from streams.privacy import policy
 from streams.sources.canary import canaries
 from streams.sources.simulate import Simulation
-from streams.topics import ALL, PLAYS, REJECTED
+from streams.topics import CONSENT, PLAYS, PRIVACY_REQUESTS, REJECTED
 from streams.warehouse import release
+from tests.whole.partner import with_partner
 from tests.whole.search import database, find, forms
 from tests.whole.system import ROLES, System, running
 
@@ -58,7 +61,23 @@ def whole_values(simulation: Simulation) -> dict[str, str]:
     }
 
 
+def leaves_no_core(process: int) -> bool:
+    limits = Path(f"/proc/{process}/limits").read_text()
+    return re.search(r"Max core file size +0 +0 ", limits) is not None
+
+
+async def rejections(system: System) -> bytes:
+    """What `plays.rejected` says about records, without the records themselves."""
+    told = []
+    for batch in await system.records(REJECTED.name):
+        for record in await system.codecs.decode_records([v for v in batch.values if v]):
+            del record["key"], record["value"]
+            told.append(repr(record))
+    return "\n".join(told).encode()
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_no_personal_value_leaves_the_raw_zone(
     fresh_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -67,32 +86,65 @@ async def test_no_personal_value_leaves_the_raw_zone(
     simulation = Simulation(
         end=date(2026, 6, 1), listeners=50, plays=PLAYED, seed=3, broken=0.01, canary=canary
     )
+    chunks = list(simulation.chunks())
+    users = sorted({play["user_id"] for chunk in chunks for play in chunk})
     data = tmp_path / "data"
-    async with running(fresh_broker.address, data, idempotence=False) as system:
-        sent = await produce.send_plays(system.settings, simulation.chunks(), lambda _: None)
+    schemas = with_partner(tmp_path / "schemas")
+    async with running(
+        fresh_broker.address, data, idempotence=False, schemas=str(schemas), rewrite_s="1"
+    ) as system:
+        sent = await produce.send_plays(
+            system.settings, chunks, lambda _: None, grant=policy.PURPOSES
+        )
         await system.start()
         await system.arrived(sent.ends)
+        asked = [
+            await system.ask(user, action)
+            for user, action in zip(users, ("erase", "export", "restrict"), strict=False)
+        ]
+        await system.receipts(*asked)
         await asyncio.to_thread(release.request_and_wait, data, 60.0)
         metrics = [
             (f"metrics of {role}", (await system.pages.text(role)).encode()) for role in ROLES
         ]
         for role in ROLES:
+            assert leaves_no_core(system.process_id(role))
             assert await system.terminate(role) == 0
         raw = await topic(system, PLAYS.name)
-        outside = [
+        by_account = [
             haystack
-            for each in ALL
-            if each not in (PLAYS, REJECTED)
+            for each in (CONSENT, PRIVACY_REQUESTS)
             for haystack in await topic(system, each.name)
         ]
+        outside = [
+            haystack
+            for each in policy.topics(policy.load(system.settings.policy))
+            if each not in (PLAYS, REJECTED, CONSENT, PRIVACY_REQUESTS)
+            for haystack in await topic(system, each.name)
+        ]
+        outside.append(("rejections", await rejections(system)))
     outside += [*metrics, *left_behind(data, tmp_path)]
     places = {place for place, _ in outside}
-    assert {"topic listens", "topic taste-state", "topic taste-profiles"} <= places
+    assert {
+        "topic listens",
+        "topic listens.analytics",
+        "topic shared.partner",
+        "topic taste-state",
+        "topic taste-profiles",
+        "topic deliveries",
+        "topic privacy-standing",
+        "topic privacy-commands",
+        "topic privacy-answers",
+        "topic privacy-receipts",
+    } <= places
     assert {f"file logs/{role}.log" for role in ROLES} <= places
     seen = find(planted, raw)
     for field in planted:
         assert any(found.startswith(f"{field} as ") for found in seen), f"{field} was not planted"
     assert find(planted | whole_values(simulation), outside) == set()
+    account = {"user_id": planted.pop("user_id")}
+    assert find(account, by_account)
+    assert find(planted, by_account) == set()
 
 
 @pytest.mark.parametrize("form", sorted(forms("a canary's value: ü")))

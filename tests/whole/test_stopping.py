@@ -9,8 +9,8 @@ import pytest
 
 from streams.brokers.embedded import EmbeddedBroker
 from streams.cli import produce
+from streams.cli.arrival import READS
 from streams.sources.simulate import Simulation
-from streams.topics import LISTENS
 from tests.whole.system import ROLES, running
 
 
@@ -26,7 +26,7 @@ async def test_a_worker_exits_within_ten_seconds_though_kafka_is_gone(
         async with running(broker.address, tmp_path / "data", idempotence=False) as system:
             await produce.send_plays(system.settings, simulation.chunks(), lambda _: None)
             await system.start()
-            await system.until_committed("report", LISTENS.name, 1)
+            await system.until_committed("report", READS["report"], 1)
             await broker.stop()
             codes = {role: await system.terminate(role) for role in ROLES}
     finally:
