@@ -38,7 +38,10 @@ def erased(
 
 
 def exported(owed: Owed, warehouse: Warehouse, listeners: Collection[str]) -> list[Answer]:
-    """Everything the warehouse holds, in as many answers as it takes, each with valid JSON."""
+    """Everything the warehouse holds, in as many answers as it takes, each with valid JSON.
+
+    Where it takes several, each has its number as ``part`` and how many there are as ``parts``.
+    """
     held = warehouse.held(listeners)
     rows = warehouse.holds(listeners)
     parts = list(_parts(held))
@@ -47,22 +50,30 @@ def exported(owed: Owed, warehouse: Warehouse, listeners: Collection[str]) -> li
             owed.command.request,
             owed.command.audience,
             WAREHOUSE,
-            owed.command.action,
+            owed.action,
             rows,
             rows,
             "rows under the pseudonym",
-            json.dumps({"part": number, "parts": len(parts)} | part, ensure_ascii=False),
+            json.dumps(part | numbered, ensure_ascii=False),
         )
         for number, part in enumerate(parts, 1)
+        for numbered in [{"part": number, "parts": len(parts)} if len(parts) > 1 else {}]
     ]
 
 
-def released(owed: Owed, release_id: str, others: int) -> Answer:
-    """After a release that began when the command was carried out; ``others`` files are older."""
-    if owed.command.action == "erase":
-        check = f"release {release_id} was made without the listener; files of earlier ones"
-        return _answer(owed, RELEASE, others, check)
-    does = "leaves out" if owed.command.action == "restrict" else "may count"
+def released(owed: Owed, release_id: str, others: int, present: bool) -> Answer:
+    """After a release that began when the command was carried out.
+
+    ``others`` files are of earlier releases; ``present`` says whether the pseudonym was found in
+    the bytes of the new one.
+    """
+    if owed.action == "erase":
+        check = (
+            f"release {release_id} was made without the plays before the erasure; its bytes were"
+            " searched for the pseudonym, and files of earlier releases looked for"
+        )
+        return _answer(owed, RELEASE, others + present, check)
+    does = "leaves out" if owed.action == "restrict" else "may count"
     return _answer(owed, RELEASE, 0, f"release {release_id} {does} the listener")
 
 

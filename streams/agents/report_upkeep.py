@@ -17,6 +17,7 @@ from streams.avro.encode import ColumnEncoder
 from streams.errors import SottoVoceError
 from streams.settings import Settings
 from streams.warehouse import release
+from streams.warehouse.rewriting import found
 from streams.warehouse.store import Warehouse
 
 log = logs.get(__name__)
@@ -96,9 +97,13 @@ class Upkeep:
 
     async def _export(self) -> None:
         for owed in self._exports_owed():
-            partition, names = self._partitions[owed.partition], self._names(owed)
-            told = await asyncio.to_thread(report_answers.exported, owed, self._warehouse, names)
-            await self._give(partition, [owed], told)
+            partition = self._partitions.get(owed.partition)
+            if partition is not None:  # else given up meanwhile
+                names = partition.names_of([owed.command.listener])
+                told = await asyncio.to_thread(
+                    report_answers.exported, owed, self._warehouse, names
+                )
+                await self._give(partition, [owed], told)
 
     async def _rewrite(self) -> None:
         began = time.monotonic()
@@ -122,8 +127,9 @@ class Upkeep:
         log.info("warehouse rewritten", seconds=seconds, erasures=len(owed))
 
     async def _release(self) -> None:
-        settings, awaiting = self._settings, self._awaiting_release()
-        forgets = self.forgets or any(each.action == "erase" for each in awaiting)
+        settings = self._settings
+        names = {each: self._names(each) for each in self._awaiting_release()}
+        forgets = self.forgets or any(each.action == "erase" for each in names)
         request = release.take_request(settings.data)
         self.changed = self.forgets = False
         try:
@@ -145,12 +151,23 @@ class Upkeep:
         metrics.RELEASE_SECONDS.set(manifest.seconds)
         metrics.RELEASED_AT.set(time.time())
         log.info("released", id=manifest.id, seconds=manifest.seconds, rows=manifest.rows)
+        await self._answer_released(manifest.id, names)
         if forgets:
             await asyncio.to_thread(self._renew_page)
-        others = len(release.others(settings.released))
+
+    async def _answer_released(self, release_id: str, names: Mapping[Owed, set[str]]) -> None:
+        """Answer what was owed when the release began, with the pseudonyms it is about."""
+        erased = set().union(*(of for each, of in names.items() if each.action == "erase"))
+        present = await asyncio.to_thread(found, self._settings.released, erased)
+        others = len(release.others(self._settings.released))
         for partition in list(self._partitions.values()):
-            told = [each for each in awaiting if each.partition == partition.number]
-            answers = [report_answers.released(each, manifest.id, others) for each in told]
+            told = [each for each in names if each.partition == partition.number]
+            answers = [
+                report_answers.released(
+                    each, release_id, others, not present.isdisjoint(names[each])
+                )
+                for each in told
+            ]
             await self._give(partition, told, answers)
 
     def _renew_page(self) -> None:

@@ -139,9 +139,10 @@ def _blocks(held: Record) -> Iterator[Block]:
     )
     for each in held["stores"]:
         yield Heading(f"What is worked out from what you played: {each['store']}")
-        yield from _table(
-            ("What", "Value"), _flat(each["held"]), f"Nothing is held there ({each['audience']})."
-        )
+        if each["held"] is None:
+            yield Paragraph(f"Nothing is held there ({each['audience']}).")
+        else:
+            yield from _outlined(each["held"], "")
     yield Heading("What you played, as it came in")
     yield from _table(
         ("Started", "Artist", "Everything sent with it"),
@@ -222,6 +223,46 @@ def _table(
     yield Table(header, shown[:SHOWN])
     if len(shown) > SHOWN:
         yield Paragraph(f"{len(shown) - SHOWN} more rows are in `export.json`.")
+
+
+def _outlined(value: Any, title: str) -> Iterator[Block]:
+    """JSON of any shape as tables, each under the way to it; single values come first."""
+    if isinstance(value, Mapping) and value.keys() == {"columns", "rows"}:
+        yield from _headed(title, tuple(value["columns"]), value["rows"])
+    elif isinstance(value, Mapping):
+        single = [(name, each) for name, each in value.items() if not _holds_more(each)]
+        if single:
+            yield from _headed(title, ("What", "Value"), single)
+        for name, each in value.items():
+            if _holds_more(each):
+                yield from _outlined(each, f"{title} {name}".lstrip())
+    elif all(
+        isinstance(each, Mapping) and not any(map(_holds_more, each.values())) for each in value
+    ):
+        names = tuple(value[0])
+        yield from _headed(title, names, ([each.get(name) for name in names] for each in value))
+    else:
+        for number, each in enumerate(value, 1):
+            yield from _outlined(each, f"{title} {number}")
+
+
+def _headed(title: str, header: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> Iterator[Block]:
+    if title:
+        yield Heading(title.replace("_", " "), 3)
+    yield from _table(header, (tuple(map(_cell, row)) for row in rows), "Nothing.")
+
+
+def _holds_more(value: Any) -> bool:
+    """Whether it takes a table of its own."""
+    if isinstance(value, Mapping):
+        return True
+    return isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

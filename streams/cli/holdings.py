@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -94,17 +95,21 @@ class Holdings:
         return list(newest.values())
 
     async def answers(self, request: Request, policy: Policy, keyring: Keyring) -> list[Record]:
-        """What the stores answered to an export: audience, store, and what it holds as text."""
+        """What the stores answered to an export: audience, store, and what it holds as text.
+
+        A store that holds much answers in parts, each an answer of its own.
+        """
         addressed = requests.addresses(policy, self._codecs.schemas, keyring)
         digests = {each.request for each in requests.commands(request, addressed, keyring)}
         rows = RowReader(self._codecs.registry, (*ANSWER_FIELDS, "held"))
-        newest: dict[tuple[str, str], Record] = {}
+        newest: dict[tuple[str, str, int], Record] = {}
         for partition in await end_offsets(self._reader, PRIVACY_ANSWERS.name):
             async for batch in read_span(self._reader, PRIVACY_ANSWERS.name, partition):
                 for _, row in (await rows.read(batch.values))[0]:
                     if row["request"] in digests:
-                        newest[row["request"], row["store"]] = row
-        return list(newest.values())
+                        part = json.loads(row["held"]).get("part", 1) if row["held"] else 1
+                        newest[row["request"], row["store"], part] = row
+        return [newest[key] for key in sorted(newest)]
 
     async def _every(self, topic: Topic) -> AsyncIterator[Record]:
         async for _, _, value in self._records(topic):

@@ -13,6 +13,8 @@ import polars as pl
 from streams.errors import StateError
 from streams.warehouse.facts import FACTS, HOUR_MS, Partials, merged
 
+_IN = "listener IN (SELECT unnest($1::VARCHAR[]))"
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Due:
@@ -168,24 +170,22 @@ def restrict(cursor: duckdb.DuckDBPyConnection, restricted: Mapping[str, bool]) 
 def holds(cursor: duckdb.DuckDBPyConnection, listeners: Collection[str]) -> int:
     """Rows of facts about any of ``listeners``."""
     names = [list(listeners)]
-    queries = [f"SELECT count(*) FROM {fact.table} WHERE listener IN $1" for fact in FACTS]
+    queries = [f"SELECT count(*) FROM {fact.table} WHERE {_IN}" for fact in FACTS]
     return sum(_number(cursor, query, names) for query in queries)
 
 
 def holds_before(cursor: duckdb.DuckDBPyConnection, listeners: Collection[str], moment: int) -> int:
     """Those of `holds` that are of an earlier day than ``moment``, ms, or of an earlier hour."""
     names, day, hour = list(listeners), _day(moment), moment // HOUR_MS % 24
-    queries = [
-        f"SELECT count(*) FROM {fact.table} WHERE listener IN $1 AND day < $2" for fact in FACTS
-    ]
-    hours = "SELECT count(*) FROM listener_day_hour WHERE listener IN $1 AND day = $2 AND hour < $3"
+    queries = [f"SELECT count(*) FROM {fact.table} WHERE {_IN} AND day < $2" for fact in FACTS]
+    hours = f"SELECT count(*) FROM listener_day_hour WHERE {_IN} AND day = $2 AND hour < $3"
     earlier = sum(_number(cursor, query, [names, day]) for query in queries)
     return earlier + _number(cursor, hours, [names, day, hour])
 
 
 def is_restricted(cursor: duckdb.DuckDBPyConnection, listeners: Collection[str]) -> bool:
     """Whether any of ``listeners`` is."""
-    query = "SELECT count(*) FROM restricted WHERE listener IN $1"
+    query = f"SELECT count(*) FROM restricted WHERE {_IN}"
     return _number(cursor, query, [list(listeners)]) > 0
 
 
@@ -200,7 +200,7 @@ def held(cursor: duckdb.DuckDBPyConnection, listeners: Collection[str]) -> dict[
         told = [f"{name}::VARCHAR AS day" if name == "day" else name for name in keys]
         sums = [f"sum({name})::BIGINT" for name in fact.sums]
         rows = cursor.execute(
-            f"SELECT {', '.join((*told, *sums))} FROM {fact.table} WHERE listener IN $1"
+            f"SELECT {', '.join((*told, *sums))} FROM {fact.table} WHERE {_IN}"
             " GROUP BY ALL ORDER BY ALL",
             [list(listeners)],
         ).fetchall()

@@ -55,8 +55,8 @@ def found(file: Path, texts: Collection[str]) -> set[str]:
     """
     wanted = sorted(texts)
     present: set[str] = set()
-    for chunk in _chunks(file, max(map(len, wanted), default=1) - 1):
-        if wanted:
+    if wanted:
+        for chunk in _chunks(file, max(map(len, wanted)) - 1):
             text = pl.Series([chunk.decode("latin-1")])
             present.update(text.str.extract_many(wanted, overlapping=True)[0])
     return present

@@ -225,6 +225,8 @@ async def test_an_erasure_is_answered_after_the_rewrite_and_the_release(tmp_path
         await told.marts()
         await told.marts()
         assert _parquet_folders(tmp_path) == 2
+        page = tmp_path / "report.html"
+        page.write_text("of an earlier release", "utf-8")
         await told.ask(command("erase", PEOPLE[0]))
         answers = await _run_until_answered(told, 2)
         assert [(each["store"], each["removed"], each["remaining"]) for each in answers] == [
@@ -234,6 +236,7 @@ async def test_an_erasure_is_answered_after_the_rewrite_and_the_release(tmp_path
         assert all(each["request"] == "r" and each["action"] == "erase" for each in answers)
         await told.report._upkeep.stop()
         assert _parquet_folders(tmp_path) == 1
+        assert page.read_text("utf-8").startswith("<!")
         assert read(told.settings.released)["artists"][0]["listeners"] == len(PEOPLE) - 1
         told.report._warehouse.close()
         assert found(told.settings.warehouse, PEOPLE) == set(PEOPLE[1:])

@@ -1,11 +1,11 @@
 """The peer: gate and taste as a plain Faust agent per event with a Table, as its guide shows it.
 
 The same job as ours: Avro plays in, user pseudonymized by HMAC-SHA256, file-level fields left out,
-decayed weights per artist and genre in three terms, changed profiles sent every two seconds. The
+decayed weights per artist and genre in three terms, changed profiles sent every so often. The
 guarantee is weaker: at least once, a play may count twice after a crash.
 
-Started as ``python peer_faust_table.py BROKERS RESULT EVENTS``; writes its result as JSON when that
-many plays are folded and their profiles sent.
+Started as ``python peer_faust_table.py BROKERS RESULT EVENTS EMIT_EVERY_S``; writes its result as
+JSON when that many plays are folded and their profiles sent.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ import faust
 ROOT = Path(__file__).parents[2]
 HALF_LIVES_DAYS = (28.0, 182.0, 365.0)
 DAY_S = 86_400.0
-EMIT_EVERY_S = 2.0
 KEY = b"\x5a" * 32
 
 
-def build(brokers: str, result: Path, events: int, done: asyncio.Event) -> faust.App:
+def build(
+    brokers: str, result: Path, events: int, emit_every_s: float, done: asyncio.Event
+) -> faust.App:
     """The app; it sets ``done`` when its result is written."""
     app = faust.App(
         "bench-faust-table",
@@ -71,7 +72,7 @@ def build(brokers: str, result: Path, events: int, done: asyncio.Event) -> faust
                 _write(result, events, began)
                 done.set()
 
-    @app.timer(EMIT_EVERY_S)  # type: ignore[untyped-decorator]
+    @app.timer(emit_every_s)  # type: ignore[untyped-decorator]
     async def emit() -> None:
         await _emit(profiles, table, changed)
 
@@ -125,10 +126,10 @@ def _cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-async def main(brokers: str, result: str, events: str) -> None:
+async def main(brokers: str, result: str, events: str, emit_every_s: str) -> None:
     """Run until done."""
     done = asyncio.Event()
-    app = build(brokers, Path(result), int(events), done)
+    app = build(brokers, Path(result), int(events), float(emit_every_s), done)
     await app.start()
     await done.wait()
     os._exit(0)  # stopping takes longer than the measurement and is no part of it

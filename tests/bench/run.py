@@ -42,6 +42,8 @@ from streams.transport.admin import create_topics
 OUT = Path("var/bench/results.json")
 ROLES = {"gate": PLAYS.name, **READS}
 POLL_S = 0.02
+EMIT_EVERY_S = 5.0
+"""Changed profiles go out this often, ours and the peer's."""
 PEER_PROFILES = Topic("bench-profiles", Zone.PUBLISHED, "", "listener", "profiles of the peer")
 err = Console(stderr=True)
 
@@ -152,6 +154,7 @@ async def faust_table(settings: Settings, events: int) -> Result:
             settings.brokers,
             str(out),
             str(events),
+            str(EMIT_EVERY_S),
             stderr=log,
             stdout=log,
         )
@@ -174,6 +177,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "SOTTOVOCE_DATA": str(settings.data),
         "SOTTOVOCE_IDEMPOTENCE": str(settings.idempotence),
         "SOTTOVOCE_SESSION_TIMEOUT_S": "6",
+        "SOTTOVOCE_CHECKPOINT_S": str(EMIT_EVERY_S),
         "SOTTOVOCE_RELEASE_S": "86400",
     }
 

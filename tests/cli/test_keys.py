@@ -16,6 +16,7 @@ from streams import settings as configuration
 from streams.app.roles import open_codecs
 from streams.avro import wire
 from streams.avro.single import decode_record
+from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.process import Broker
 from streams.cli import keys as commands
 from streams.cli.main import app
@@ -158,11 +159,10 @@ async def requests_of(settings: Settings) -> list[tuple[int, bytes | None, dict[
     return found
 
 
-@pytest.mark.broker("embedded")
 async def test_every_account_that_decided_is_asked_to_move_once(
-    broker: Broker, made: Settings
+    fresh_broker: EmbeddedBroker, made: Settings
 ) -> None:
-    chosen = made.model_copy(update={"brokers": broker.address, "idempotence": False})
+    chosen = made.model_copy(update={"brokers": fresh_broker.address, "idempotence": False})
     await create_topics(chosen.brokers, [CONSENT, PRIVACY_REQUESTS], PARTITIONS, 1)
     assert await commands.request_rekey_all(chosen) == 0
     async with open_codecs(chosen) as codecs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def frame_of(rows: list[dict[str, object]], wanted: tuple[str, ...]) -> pl.DataF
 
 
 def listen_of(row: dict[str, Any]) -> dict[str, object]:
-    digest = pseudonyms(worlds.KEY, "EVENT_ID").digest(row["event_id"].encode())
+    key = worlds.KEY.domain("EVENT_ID")
+    event = blake2b(row["event_id"].encode(), digest_size=8, key=key).digest()
     model, heard, length = row["device.model"], row["ms_played"], row["track.duration_ms"]
     classes = {"X Headphones": "headphones", "BUDS pro": "earbuds", "radio": "other"}
     known = length is not None and length > 0
@@ -75,7 +77,7 @@ def listen_of(row: dict[str, Any]) -> dict[str, object]:
     return {
         "listener": pseudonyms(worlds.KEY, "USER_ID").hex(row["user_id"]),
         "epoch": worlds.KEY.epoch,
-        "event": int.from_bytes(digest[:8], "big", signed=True),
+        "event": int.from_bytes(event, "big", signed=True),
         "started_at": row["started_at"] // 60_000 * 60_000,
         "ms_played": None if heard is None else heard // 1_000 * 1_000,
         "completion": percent,

@@ -69,7 +69,7 @@ def let_out(schema: worlds.Json, leaves: list[Leaf], rules: Policy) -> set[str]:
     return worlds.leaked(rows, treated)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(roots.map(guarded))
 def test_only_leaves_without_a_stricter_tag_come_out_raw(root: trees.Record) -> None:
     leaves = trees.leaves(root)

@@ -307,3 +307,69 @@ async def grant_sharing(system: System, users: set[str]) -> None:
     async with open_producer(system.settings.brokers, idempotent=False) as producer:
         encoder = await system.codecs.records(CONSENT)
         await produce.Granting(encoder, producer, ["sharing"]).send(users)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_purpose_taken_back_and_an_artist_left_out_hold_for_them_alone(
+    fresh_broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    chunks = simulated(4_000)
+    people = users_of(chunks)
+    quiet, picky = people[3], people[4]
+    async with running(
+        fresh_broker.address, tmp_path / "data", idempotence=False, rewrite_s="1"
+    ) as system:
+        names = names_of(system, people)
+        await system.start()
+        await system.arrived(await send(system, chunks))
+        before = await profiles(system)
+        favourite = before[names[PRODUCT][picky]]["terms"][0]["artists"][0]["name"]
+        await decide(system, quiet, "analytics", granted=False)
+        excluded = await system.ask(picky, "exclude", exclude_artist=favourite)
+        await system.receipts(excluded)
+        await until_erased(system)
+        after = await profiles(system)
+        await stopped(system)
+        listeners = {row[0] for rows in facts(system).values() for row in rows}
+    assert listeners == set(names[ANALYTICS].values()) - {names[ANALYTICS][quiet]}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {names[PRODUCT][picky]}
+    kept = after[names[PRODUCT][picky]]
+    plays = sum(
+        (play["user_id"], play["artist"]["name"]) == (picky, favourite)
+        for play in unique(chunks)
+        if not play["private_session"]
+    )
+    assert plays
+    assert kept["plays"] == before[names[PRODUCT][picky]]["plays"] - plays
+    for term in kept["terms"]:
+        assert favourite not in {artist["name"] for artist in term["artists"]}
+
+
+def unique(chunks: list[list[Play]]) -> list[Play]:
+    """Each event once, as a client's repetition counts once."""
+    return list({play["event_id"]: play for chunk in chunks for play in chunk}.values())
+
+
+async def decide(system: System, user: str, purpose: str, *, granted: bool) -> None:
+    async with open_producer(system.settings.brokers, idempotent=False) as producer:
+        encoder = await system.codecs.records(CONSENT)
+        decision = {
+            "user_id": user,
+            "purpose": purpose,
+            "granted": granted,
+            "decided_at": int(time.time() * 1_000),
+        }
+        await produce.send_consents(producer, encoder, [decision])
+
+
+async def until_erased(system: System) -> None:
+    """Until the report role has carried out an erasure."""
+    async with asyncio.timeout(60):
+        while True:
+            page = await system.pages.read("report")
+            done = page.by("sottovoce_privacy_commands_total", "role", "action")
+            if done.get(("report", "erase")):
+                return
+            await asyncio.sleep(0.2)
