@@ -31,6 +31,8 @@ from tests.whole.partner import with_partner
 from tests.whole.system import ROLES, System, running
 
 LISTENERS = 60
+ALL_ARTISTS = "1000"
+"""More than anybody plays: what pruning leaves depends on when checkpoints fall."""
 COUNTERS = ("data_quality", "release")
 """Marts that count records of the run itself, whose plays were really sent."""
 
@@ -124,6 +126,7 @@ async def test_after_erasure_everything_is_as_if_they_had_never_been(
         key_file=key_file,
         rewrite_s="1",
         min_listeners="3",
+        top_artists=ALL_ARTISTS,
     )
     async with one as system:
         await system.start()
@@ -163,6 +166,7 @@ async def test_after_erasure_everything_is_as_if_they_had_never_been(
             idempotence=False,
             key_file=key_file,
             min_listeners="3",
+            top_artists=ALL_ARTISTS,
         )
         async with never as system:
             await system.start()
@@ -190,6 +194,7 @@ async def test_profiles_and_facts_go_on_across_a_rotation(
         key_file=key_file,
         rewrite_s="1",
         min_listeners="3",
+        top_artists=ALL_ARTISTS,
     ) as system:
         before = names_of(system, people)
         await system.start()
@@ -216,6 +221,7 @@ async def test_profiles_and_facts_go_on_across_a_rotation(
             idempotence=False,
             key_file=key_file,
             min_listeners="3",
+            top_artists=ALL_ARTISTS,
         ) as system:
             await system.start()
             await system.arrived(await send(system, chunks))
