@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.partitioner import DefaultPartitioner
 
 from streams.agents.cases import ANSWER_FIELDS
 from streams.agents.codecs import Codecs
@@ -26,7 +24,7 @@ from streams.privacy.requests import Refusal, Request
 from streams.privacy.standing import placement
 from streams.settings import Settings
 from streams.topics import PRIVACY_ANSWERS, PRIVACY_RECEIPTS, PRIVACY_REQUESTS, Topic
-from streams.transport.producer import open_producer, send_records
+from streams.transport.producer import open_producer, send_keyed
 from streams.transport.reader import end_offsets, partition_reader
 
 _POLL_S = 0.25
@@ -69,9 +67,7 @@ async def ask(
     ring = keyring.load(settings)
     async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
         wait = await _Wait.begin(settings, codecs, reader, ring, request)
-        await send_keyed(
-            settings, codecs, PRIVACY_REQUESTS, [(request.user, requests.to_record(request))]
-        )
+        await _send(settings, codecs, request)
         if timeout_s is None:
             console.out.print(request.request_id, markup=False)
             return True
@@ -136,30 +132,11 @@ async def newest_receipt(
     return None if found is None else (await codecs.decode_records([found]))[0]
 
 
-async def send_keyed(
-    settings: Settings, codecs: Codecs, topic: Topic, records: list[tuple[str, Mapping[str, Any]]]
-) -> None:
-    """Send records in order, each to the partition where any client's partitioner puts its key.
-
-    Raises:
-        BrokerError: the topic is missing, or the broker does not take them.
-    """
-    encoder = await codecs.records(topic)
-    choose = DefaultPartitioner()
+async def _send(settings: Settings, codecs: Codecs, request: Request) -> None:
+    encoder = await codecs.records(PRIVACY_REQUESTS)
+    values = encoder.encode([requests.to_record(request)])
     async with open_producer(settings.brokers, idempotent=settings.idempotence) as producer:
-        partitions = sorted(await producer.partitions_for(topic.name) or ())
-        if not partitions:
-            raise BrokerError(
-                f"Topic {topic.name} does not exist.", "`sottovoce topics create` makes it."
-            )
-        by_partition: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}
-        for key, record in records:
-            number = choose(key.encode(), partitions, partitions)
-            by_partition.setdefault(number, []).append((key, record))
-        for number, its in by_partition.items():
-            values = encoder.encode(record for _, record in its)
-            keys = [key.encode() for key, _ in its]
-            await send_records(producer, topic.name, number, keys, values)
+        await send_keyed(producer, PRIVACY_REQUESTS.name, [(request.user.encode(), values[0])])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli import console
+from streams.cli import console, options
 
 if TYPE_CHECKING:
     from streams.agents.codecs import Codecs
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="The keys behind the pseudonyms: make, rotate, destroy, check."
 )
-
-Brokers = Annotated[
-    str | None, typer.Option(help="Kafka to use, host:port; left out: SOTTOVOCE_BROKERS.")
-]
 
 
 @app.command("init", epilog="Example: sottovoce keys init /etc/sottovoce/key.hex")
@@ -55,7 +50,7 @@ def init(
             "them every pseudonym can be recomputed.[/]"
         )
         return
-    settings = _settings()
+    settings = options.settings()
     if vault and settings.vault_url is None:
         raise typer.BadParameter("--vault needs vault_url, vault_token_file and key_ring.")
     path = keyring.path_of(settings)
@@ -71,7 +66,7 @@ def list_epochs() -> None:
     from streams.privacy import keyring
 
     table = Table("epoch", "created", "state", box=None)
-    for epoch in keyring.load(_settings()).epochs:
+    for epoch in keyring.load(options.settings()).epochs:
         table.add_row(str(epoch.number), _moment(epoch.created_ms), _state(epoch))
     console.out.print(table)
 
@@ -86,17 +81,17 @@ def rotate(
             "plays; while an overlap is under way, that alone.",
         ),
     ] = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Begin a new epoch. Until the overlap ends, listeners move to their new pseudonyms."""
     from streams.privacy import keyring
 
-    settings, now_ms = _settings(brokers), _now_ms()
+    settings, now_ms = options.settings(brokers), _now_ms()
     if not rekey_all or keyring.load(settings, now_ms).overlap_ends_ms is None:
         console.out.print(f"epoch {keyring.rotate(settings, now_ms)} begins")
     ring = keyring.load(settings, now_ms)
     if rekey_all:
-        console.out.print(f"{asyncio.run(request_rekey_all(settings))} accounts asked to move")
+        console.out.print(f"{options.run(request_rekey_all(settings))} accounts asked to move")
     if ring.overlap_ends_ms is not None:
         console.err.print(
             f"[dim]The overlap ends {_moment(ring.overlap_ends_ms)}. Then run "
@@ -117,7 +112,7 @@ def destroy(
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Destroy an old epoch for good, and the records that link its pseudonyms to the new ones.
 
@@ -126,11 +121,11 @@ def destroy(
     """
     from streams.privacy import keyring
 
-    settings, now_ms = _settings(brokers), _now_ms()
+    settings, now_ms = options.settings(brokers), _now_ms()
     keyring.check_destruction(settings, epoch, now_ms, force=force)
     if not yes:
         typer.confirm(f"Destroy key epoch {epoch}? It cannot be undone.", abort=True, err=True)
-    asyncio.run(delete_links(settings))
+    options.run(delete_links(settings))
     keyring.destroy(settings, epoch, now_ms, force=force)
     console.out.print(f"epoch {epoch} is destroyed; the records that linked it are deleted")
     console.err.print(
@@ -146,7 +141,7 @@ def verify() -> None:
     from streams.errors import KeyMaterialError
     from streams.privacy import keyring, master
 
-    settings = _settings()
+    settings = options.settings()
     checks: tuple[tuple[str, Callable[[Settings], object]], ...] = (
         ("master", master.of),
         ("ring", keyring.load),
@@ -174,39 +169,23 @@ async def request_rekey_all(settings: Settings) -> int:
     """
     from uuid import uuid4
 
-    from aiokafka.partitioner import DefaultPartitioner
-
     from streams.app.roles import open_codecs
     from streams.topics import PRIVACY_REQUESTS
-    from streams.transport.producer import open_producer, send_records
+    from streams.transport.producer import open_producer, send_keyed
 
     async with (
         open_codecs(settings) as codecs,
         open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
     ):
         accounts = await _accounts(settings, codecs)
-        encoder = await codecs.records(PRIVACY_REQUESTS)
-        partitions = sorted(await producer.partitions_for(PRIVACY_REQUESTS.name) or ())
-        _require(PRIVACY_REQUESTS.name, partitions)
+        encoder, now_ms = await codecs.records(PRIVACY_REQUESTS), _now_ms()
+        requests = encoder.encode(
+            {"request_id": uuid4().hex, "user_id": user, "action": "rekey", "requested_at": now_ms}
+            for user in accounts
+        )
         # By key, so that they keep their order with what the person asks for.
-        partition_of = DefaultPartitioner()
-        by_partition: dict[int, list[str]] = {}
-        for account in accounts:
-            number = partition_of(account.encode(), partitions, partitions)
-            by_partition.setdefault(number, []).append(account)
-        now_ms = _now_ms()
-        for number, users in by_partition.items():
-            requests = encoder.encode(
-                {
-                    "request_id": uuid4().hex,
-                    "user_id": user,
-                    "action": "rekey",
-                    "requested_at": now_ms,
-                }
-                for user in users
-            )
-            keys = [user.encode() for user in users]
-            await send_records(producer, PRIVACY_REQUESTS.name, number, keys, requests)
+        keys = (user.encode() for user in accounts)
+        await send_keyed(producer, PRIVACY_REQUESTS.name, zip(keys, requests, strict=True))
     return len(accounts)
 
 
@@ -277,12 +256,6 @@ def _require(topic: str, partitions: list[int]) -> None:
 
     if not partitions:
         raise BrokerError(f"Topic {topic} does not exist.", "`sottovoce topics create` makes it.")
-
-
-def _settings(brokers: str | None = None) -> Settings:
-    from streams.settings import load
-
-    return load(**({"brokers": brokers} if brokers else {}))
 
 
 def _state(epoch: Epoch) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from streams import __version__
-from streams.cli import consent, console, keys, notice, privacy, rejected
+from streams.cli import consent, console, keys, notice, options, privacy, rejected
 from streams.errors import SottoVoceError
 
 app = typer.Typer(
@@ -38,14 +36,6 @@ app.add_typer(privacy.app, name="privacy")
 app.add_typer(consent.app, name="consent")
 
 
-class Purpose(StrEnum):
-    """What data may be used for."""
-
-    PERSONALIZATION = "personalization"
-    ANALYTICS = "analytics"
-    SHARING = "sharing"
-
-
 class RoleName(StrEnum):
     """What a worker can be."""
 
@@ -57,9 +47,6 @@ class RoleName(StrEnum):
 
 Rate = Annotated[
     float | None, typer.Option(help="Plays per second; left out: as fast as possible.", min=0.001)
-]
-Brokers = Annotated[
-    str | None, typer.Option(help="Kafka to use, host:port; left out: SOTTOVOCE_BROKERS.")
 ]
 
 
@@ -94,7 +81,7 @@ def demo(
         apache=apache,
         brokers=brokers,
     )
-    _run(demonstration.run(plan))
+    options.run(demonstration.run(plan))
 
 
 @app.command(epilog="Example: sottovoce broker --apache")
@@ -106,7 +93,7 @@ def broker(
     """Run a broker for trying out, in the foreground, until Ctrl-C. Nothing survives it."""
     from streams.cli import serve
 
-    _run(serve.broker(apache=apache))
+    options.run(serve.broker(apache=apache))
 
 
 @app.command(epilog="Example: SOTTOVOCE_KEY_FILE=key.hex sottovoce worker gate")
@@ -119,11 +106,11 @@ def worker(
     """Run a worker until SIGTERM; it finishes its batch, commits and exits within 10 s."""
     from streams.cli import serve
 
-    settings = _settings()
+    settings = options.settings()
     if role is RoleName.ALL:
-        _run(serve.all_workers(settings))
+        options.run(serve.all_workers(settings))
     else:
-        _run(serve.worker(settings, role.value, until_eof=until_eof))
+        options.run(serve.worker(settings, role.value, until_eof=until_eof))
 
 
 @app.command(epilog="Example: sottovoce replay ~/listens.jsonl --user me --grant personalization")
@@ -133,19 +120,19 @@ def replay(
         str, typer.Option(help="User id for formats that carry none (Spotify).")
     ] = "me",
     grant: Annotated[
-        list[Purpose] | None,
+        list[options.Purpose] | None,
         typer.Option(
             help="Send the listeners' consent to this purpose, for all plays; repeatable."
         ),
     ] = None,
     rate: Rate = None,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Send listening histories: ListenBrainz, Last.fm 1K, Spotify extended or account data."""
     from streams.cli import produce
 
     purposes = [each.value for each in grant or ()]
-    _run(produce.replay(_settings(brokers), files, user, rate, purposes))
+    options.run(produce.replay(options.settings(brokers), files, user, rate, purposes))
 
 
 @app.command(epilog="Example: sottovoce simulate --plays 1000000 --rate 2000")
@@ -155,12 +142,12 @@ def simulate(
     days: Annotated[int, typer.Option(min=1, help="Days they span, up to today.")] = 28,
     seed: Annotated[int, typer.Option(help="Same seed, same plays.")] = 7,
     rate: Rate = None,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Send plays of simulated listeners, with their catalogue of artists."""
     from streams.cli import produce
 
-    _run(produce.simulate(_settings(brokers), plays, listeners, days, seed, rate))
+    options.run(produce.simulate(options.settings(brokers), plays, listeners, days, seed, rate))
 
 
 @app.command(epilog="Example: sottovoce profile --follow")
@@ -171,12 +158,14 @@ def profile(
     ] = None,
     follow: Annotated[bool, typer.Option(help="Go on with new profiles until Ctrl-C.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Show taste profiles: one listener's newest, or the topic as it comes."""
     from streams.cli import profiles
 
-    _run(profiles.show(_settings(brokers), listener, user, follow=follow, as_json=json))
+    options.run(
+        profiles.show(options.settings(brokers), listener, user, follow=follow, as_json=json)
+    )
 
 
 @app.command(epilog="Example: sottovoce release && duckdb var/reporting.duckdb")
@@ -186,7 +175,7 @@ def release(
     """Publish the marts now: through the running report worker, or from the warehouse at rest."""
     from streams.cli import publish
 
-    publish.release(_settings(), timeout)
+    publish.release(options.settings(), timeout)
 
 
 @app.command(epilog="Example: sottovoce report --out monday.html")
@@ -198,15 +187,15 @@ def report(
     """Write the HTML report of the last release. It works offline."""
     from streams.cli import publish
 
-    publish.report(_settings(), out)
+    publish.report(options.settings(), out)
 
 
 @app.command(epilog="Example: sottovoce doctor --brokers kafka:9092")
-def doctor(brokers: Brokers = None) -> None:
+def doctor(brokers: options.Brokers = None) -> None:
     """Check this machine and configuration; say what is missing and what to do."""
     from streams.cli import doctor as checks
 
-    healthy = asyncio.run(checks.run(_settings(brokers)))
+    healthy = options.run(checks.run(options.settings(brokers)))
     raise typer.Exit(console.OK if healthy else console.FAILED)
 
 
@@ -215,26 +204,26 @@ def settings() -> None:
     """Show every setting, where it can be set, its value (secrets masked) and what it does."""
     from streams.cli import describe
 
-    describe.settings(_settings())
+    describe.settings(options.settings())
 
 
 app.command("notice", epilog="Example: sottovoce notice --format html > notice.html")(notice.notice)
 
 
 @topics_app.command("create", epilog="Example: SOTTOVOCE_PARTITIONS=16 sottovoce topics create")
-def topics_create(brokers: Brokers = None) -> None:
+def topics_create(brokers: options.Brokers = None) -> None:
     """Create the topics that are missing, with retention and compaction as designed."""
     from streams.cli import describe
 
-    _run(describe.create_topics(_settings(brokers)))
+    options.run(describe.create_topics(options.settings(brokers)))
 
 
 @topics_app.command("list", epilog="Example: sottovoce topics list")
-def topics_list(brokers: Brokers = None) -> None:
+def topics_list(brokers: options.Brokers = None) -> None:
     """List the topics: zone, key, purpose, and the partitions the cluster has."""
     from streams.cli import describe
 
-    _run(describe.list_topics(_settings(brokers)))
+    options.run(describe.list_topics(options.settings(brokers)))
 
 
 @schema_app.command("check", epilog="Example: sottovoce schema check || exit 1")
@@ -242,7 +231,7 @@ def schema_check() -> None:
     """Fail on a leaf without a treatment, a leaking listen field or an incompatible change."""
     from streams.cli import describe
 
-    raise typer.Exit(describe.check_schemas(_settings()))
+    raise typer.Exit(describe.check_schemas(options.settings()))
 
 
 @schema_app.command("show", epilog="Example: sottovoce schema show play")
@@ -252,18 +241,18 @@ def schema_show(
     """Show a schema's fields with their tags and what becomes of each."""
     from streams.cli import describe
 
-    describe.show_schema(_settings(), name)
+    describe.show_schema(options.settings(), name)
 
 
 @catalogue_app.command("load", epilog="Example: sottovoce catalogue load catalogue.csv")
 def catalogue_load(
     file: Annotated[Path, typer.Argument(help="CSV (artist,genres with ;) or JSON lines.")],
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Fill the catalogue topic: genres for artists whose plays bring none."""
     from streams.cli import produce
 
-    _run(produce.load_catalogue(_settings(brokers), file))
+    options.run(produce.load_catalogue(options.settings(brokers), file))
 
 
 @app.callback(invoke_without_command=True)
@@ -277,20 +266,6 @@ def _root(
     if context.invoked_subcommand is None:
         console.out.print(context.get_help())
         raise typer.Exit(console.USAGE)
-
-
-def _settings(brokers: str | None = None) -> Any:
-    from streams.settings import load
-
-    return load(**({"brokers": brokers} if brokers else {}))
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        asyncio.run(work)
-    except KeyboardInterrupt:
-        console.err.print("[dim]interrupted[/]")
-        raise typer.Exit(console.INTERRUPTED) from None
 
 
 def main() -> None:

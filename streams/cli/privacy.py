@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli import console
+from streams.cli import console, options
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -23,9 +22,6 @@ User = Annotated[str, typer.Argument(help="Account, as plays have it.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every store has done it.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Longest wait for the receipt, seconds.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The signed receipt as JSON.")]
-Brokers = Annotated[
-    str | None, typer.Option(help="Kafka to use, host:port; left out: SOTTOVOCE_BROKERS.")
-]
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 _TIMEOUT_S = 300.0
 
@@ -36,10 +32,10 @@ def erase(
     wait: Wait = True,
     timeout: Timeout = _TIMEOUT_S,
     json: AsJson = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Erase a person everywhere: what they played until now goes and does not come back."""
-    _ask(_settings(brokers), "erase", user, wait=wait, timeout=timeout, as_json=json)
+    _ask(options.settings(brokers), "erase", user, wait=wait, timeout=timeout, as_json=json)
 
 
 @app.command("export", epilog="Example: sottovoce privacy export alice --out alice")
@@ -51,18 +47,18 @@ def export(
     ] = None,
     timeout: Timeout = _TIMEOUT_S,
     json: AsJson = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Write down all that is held about a person, for machines and as a page to read."""
     from streams.cli import asking, exporting
 
-    settings = _settings(brokers)
+    settings = options.settings(brokers)
     request = asking.prepared("export", user)
     folder = out or Path(f"export-{request.request_id}")
     exporting.prepare(folder)
-    if not asyncio.run(asking.ask(settings, request, timeout, as_json=json)):
+    if not options.run(asking.ask(settings, request, timeout, as_json=json)):
         raise typer.Exit(console.FAILED)
-    held = asyncio.run(exporting.gathered(settings, request))
+    held = options.run(exporting.gathered(settings, request))
     for file in exporting.write(held, folder):
         console.err.print(console.plain(str(file)))
 
@@ -88,7 +84,7 @@ def exclude(
     wait: Wait = True,
     timeout: Timeout = _TIMEOUT_S,
     json: AsJson = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Leave an artist, a session or a span of time out of a person's profile, past and future."""
     if artist is None and start is None and until is None:
@@ -98,7 +94,7 @@ def exclude(
         "exclude_from": _milliseconds(start),
         "exclude_until": _milliseconds(until),
     }
-    settings = _settings(brokers)
+    settings = options.settings(brokers)
     _ask(settings, "exclude", user, fields, wait=wait, timeout=timeout, as_json=json)
 
 
@@ -108,10 +104,10 @@ def restrict(
     wait: Wait = True,
     timeout: Timeout = _TIMEOUT_S,
     json: AsJson = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Keep what is held about a person, but use it no more, until `lift`."""
-    _ask(_settings(brokers), "restrict", user, wait=wait, timeout=timeout, as_json=json)
+    _ask(options.settings(brokers), "restrict", user, wait=wait, timeout=timeout, as_json=json)
 
 
 @app.command("lift", epilog="Example: sottovoce privacy lift alice")
@@ -120,22 +116,22 @@ def lift(
     wait: Wait = True,
     timeout: Timeout = _TIMEOUT_S,
     json: AsJson = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """End a restriction."""
-    _ask(_settings(brokers), "lift", user, wait=wait, timeout=timeout, as_json=json)
+    _ask(options.settings(brokers), "lift", user, wait=wait, timeout=timeout, as_json=json)
 
 
 @app.command("status", epilog="Example: sottovoce privacy status 6f9619ff-8b86-4d01")
 def status(
     request_id: Annotated[str, typer.Argument(help="Identifier, as the request was given.")],
     json: AsJson = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Show what became of a request: its receipt, or that it is under way."""
     from streams.cli import asking
 
-    asyncio.run(asking.status(_settings(brokers), request_id, as_json=json))
+    options.run(asking.status(options.settings(brokers), request_id, as_json=json))
 
 
 @app.command("verify", epilog="Example: sottovoce privacy verify receipt.json")
@@ -152,7 +148,7 @@ def verify(
     """Check a receipt's signature."""
     from streams.cli import receipt
 
-    raise typer.Exit(receipt.verify(_settings(None), file, public_key))
+    raise typer.Exit(receipt.verify(options.settings(None), file, public_key))
 
 
 def _ask(
@@ -169,15 +165,9 @@ def _ask(
 
     request = asking.prepared(action, user, **(fields or {}))
     limit = timeout if wait else None
-    done = asyncio.run(asking.ask(settings, request, limit, as_json=as_json))
+    done = options.run(asking.ask(settings, request, limit, as_json=as_json))
     raise typer.Exit(console.OK if done else console.FAILED)
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000)
-
-
-def _settings(brokers: str | None) -> Settings:
-    from streams.settings import load
-
-    return load(**({"brokers": brokers} if brokers else {}))

@@ -13,22 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import DefaultPartitioner
 
 from streams.app.roles import open_codecs
 from streams.avro.encode import RecordEncoder
 from streams.cli import console
-from streams.errors import BrokerError, SourceError
+from streams.errors import SourceError
 from streams.settings import Settings
 from streams.sources.detect import History, open_history
 from streams.sources.play import Play
 from streams.sources.rate import paced
 from streams.sources.simulate import Simulation
-from streams.topics import CATALOGUE, CONSENT, PLAYS, Topic
-from streams.transport.producer import open_producer, send_records
+from streams.topics import CATALOGUE, CONSENT, PLAYS
+from streams.transport.producer import (
+    open_producer,
+    partitions_of,
+    send_keyed,
+    send_records,
+)
 
 OWN_PURPOSES = ("personalization", "analytics")
-_PARTITIONER = DefaultPartitioner()
 
 Chunks = Iterable[list[Play]] | AsyncIterator[list[Play]]
 
@@ -63,7 +66,7 @@ async def send_plays(
         open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
     ):
         encoder = await codecs.records(PLAYS)
-        partitions = await _partitions(producer, PLAYS)
+        partitions = await partitions_of(producer, PLAYS.name)
         granting = Granting(await codecs.records(CONSENT), producer, grant)
         number = 0
         async for chunk in _async(chunks):
@@ -110,18 +113,10 @@ class Granting:
 async def send_consents(
     producer: AIOKafkaProducer, encoder: RecordEncoder, decisions: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Send records of `consent`, each to the partition of its key, as any producer would."""
-    if not decisions:
-        return
-    partitions = await _partitions(producer, CONSENT)
-    runs: dict[int, tuple[list[bytes], list[bytes]]] = {}
-    for decision, value in zip(decisions, encoder.encode(decisions), strict=True):
-        key = f"{decision['user_id']}/{decision['purpose']}".encode()
-        keys, values = runs.setdefault(_PARTITIONER(key, partitions, partitions), ([], []))
-        keys.append(key)
-        values.append(value)
-    for partition, (keys, values) in runs.items():
-        await send_records(producer, CONSENT.name, partition, keys, values)
+    """Send records of `consent`."""
+    if decisions:
+        keys = (f"{each['user_id']}/{each['purpose']}".encode() for each in decisions)
+        await send_keyed(producer, CONSENT.name, zip(keys, encoder.encode(decisions), strict=True))
 
 
 async def replay(
@@ -196,7 +191,7 @@ async def send_catalogue(
     ):
         encoder = await codecs.records(CATALOGUE)
         # One partition: the order of two entries of an artist decides, and a catalogue is small.
-        partition = (await _partitions(producer, CATALOGUE))[0]
+        partition = (await partitions_of(producer, CATALOGUE.name))[0]
         await send_records(
             producer,
             CATALOGUE.name,
@@ -259,15 +254,6 @@ def _json_catalogue(lines: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]
 def today() -> date:
     """The current day, UTC: simulated plays end before its first moment, none in the future."""
     return datetime.now(UTC).date()
-
-
-async def _partitions(producer: AIOKafkaProducer, topic: Topic) -> list[int]:
-    partitions = await producer.partitions_for(topic.name)
-    if not partitions:
-        raise BrokerError(
-            f"Topic {topic.name} does not exist.", "`sottovoce topics create` makes it."
-        )
-    return sorted(partitions)
 
 
 async def _async(chunks: Chunks) -> AsyncIterator[list[Play]]:

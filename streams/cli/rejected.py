@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli import options
 from streams.errors import Reason
 
 if TYPE_CHECKING:
-    from streams.settings import Settings
+    pass
 
 app = typer.Typer(
     no_args_is_help=True, help="Records the gate could not process: list, show, send again."
 )
 
-Brokers = Annotated[
-    str | None, typer.Option(help="Kafka to use, host:port; left out: SOTTOVOCE_BROKERS.")
-]
 ReasonOption = Annotated[Reason | None, typer.Option(help="Only those rejected for this reason.")]
 
 
@@ -26,12 +23,12 @@ ReasonOption = Annotated[Reason | None, typer.Option(help="Only those rejected f
 def list_(
     limit: Annotated[int, typer.Option(min=0, help="Newest records to name.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Count rejected records by topic, reason and schema, and name the newest. Shows no payload."""
     from streams.cli import rejections
 
-    asyncio.run(rejections.list_all(_settings(brokers), limit, as_json=json))
+    options.run(rejections.list_all(options.settings(brokers), limit, as_json=json))
 
 
 @app.command("show", epilog="Example: sottovoce rejected show plays/3/1042")
@@ -41,14 +38,14 @@ def show(
         bool,
         typer.Option("--payload", help="Also what it held: personal data. That is logged."),
     ] = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Show why a record was rejected."""
     from streams.cli import rejections
 
     topic, partition, offset = _position(position)
     wanted = rejections.Position(topic, partition, offset)
-    asyncio.run(rejections.show(_settings(brokers), wanted, payload=payload))
+    options.run(rejections.show(options.settings(brokers), wanted, payload=payload))
 
 
 @app.command("replay", epilog="Example: sottovoce rejected replay --reason unknown-schema")
@@ -56,12 +53,12 @@ def replay(
     reason: ReasonOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Records to send at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only.")] = False,
-    brokers: Brokers = None,
+    brokers: options.Brokers = None,
 ) -> None:
     """Send rejected records again, as they were, to the topics they came from."""
     from streams.cli import rejections
 
-    asyncio.run(rejections.replay(_settings(brokers), reason, limit, dry_run=dry_run))
+    options.run(rejections.replay(options.settings(brokers), reason, limit, dry_run=dry_run))
 
 
 def _position(text: str) -> tuple[str, int, int]:
@@ -70,9 +67,3 @@ def _position(text: str) -> tuple[str, int, int]:
         raise typer.BadParameter("It is not TOPIC/PARTITION/OFFSET.", param_hint="POSITION")
     partition, offset = map(int, numbers)
     return topic, partition, offset
-
-
-def _settings(brokers: str | None) -> Settings:
-    from streams.settings import load
-
-    return load(**({"brokers": brokers} if brokers else {}))

@@ -1,4 +1,4 @@
-"""Sends runs of records to one partition, in order, as whole batches."""
+"""Sends runs of records as whole batches: in order to one partition, or each by its key."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import islice
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import BrokerError
@@ -78,6 +79,38 @@ async def send_records(
             "`sottovoce doctor` checks the broker and its topics.",
         ) from error
     return end
+
+
+async def send_keyed(
+    producer: AIOKafkaProducer, topic: str, records: Iterable[tuple[bytes, bytes]]
+) -> None:
+    """Send keys with values, each to the partition where any client's partitioner puts its key, in
+    order there.
+
+    Raises:
+        BrokerError: the topic is missing, or the broker does not take them.
+    """
+    partitions = await partitions_of(producer, topic)
+    choose = DefaultPartitioner()
+    runs: dict[int, tuple[list[bytes], list[bytes]]] = {}
+    for key, value in records:
+        keys, values = runs.setdefault(choose(key, partitions, partitions), ([], []))
+        keys.append(key)
+        values.append(value)
+    for partition, (keys, values) in runs.items():
+        await send_records(producer, topic, partition, keys, values)
+
+
+async def partitions_of(producer: AIOKafkaProducer, topic: str) -> list[int]:
+    """Partitions of a topic, ascending.
+
+    Raises:
+        BrokerError: there is no such topic.
+    """
+    partitions = await producer.partitions_for(topic)
+    if not partitions:
+        raise BrokerError(f"Topic {topic} does not exist.", "`sottovoce topics create` makes it.")
+    return sorted(partitions)
 
 
 class _Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka has no types
