@@ -8,10 +8,14 @@
     ├── PolicyError           a tag, treatment or lookup is missing, unknown or does not fit
     ├── KeyMaterialError      master key, ring or Vault: missing, weak, readable by others, refused
     ├── BrokerError           Kafka cannot be reached, or a topic is missing or misconfigured
+    │   ├── AccessError       Kafka refuses our login, certificate or what we ask for
+    │   └── TakenOver         another worker has what this one was writing
     ├── RegistryError         the schema registry cannot be reached or refuses
     │   └── UnknownSchemaId   the registry answered: no schema has this id
+    ├── TooManyRejected       so many records are rejected that something else must be wrong
     ├── StateError            changelog or positions contradict each other
     ├── WarehouseError        the warehouse is held by another process, too old or damaged
+    ├── Stalled               a worker stands still though there is work
     ├── SourceError           a history file is missing or of no known format
     └── InternalError         a fault of this program; says where, not with what data
 
@@ -53,6 +57,14 @@ class BrokerError(SottoVoceError):
     """Kafka cannot be reached, or a topic is missing or misconfigured."""
 
 
+class AccessError(BrokerError):
+    """Kafka refuses our login, certificate or what we ask for, or shows one nobody trusts."""
+
+
+class TakenOver(BrokerError):
+    """Another worker has what this one was writing, and nothing of what it last sent is there."""
+
+
 class RegistryError(SottoVoceError):
     """The schema registry cannot be reached or refuses."""
 
@@ -61,12 +73,20 @@ class UnknownSchemaId(RegistryError):
     """The registry answered that no schema has this id."""
 
 
+class TooManyRejected(SottoVoceError):
+    """More of the last records would be rejected than allowed. Nothing of them was written."""
+
+
 class StateError(SottoVoceError):
     """Changelog or positions contradict each other."""
 
 
 class WarehouseError(SottoVoceError):
     """The warehouse is held by another process, too old or damaged."""
+
+
+class Stalled(SottoVoceError):
+    """A worker stands still though there is work. It exits and is started anew."""
 
 
 class SourceError(SottoVoceError):
@@ -86,6 +106,8 @@ class Reason(StrEnum):
     """The registry knows no schema of that id."""
     UNPLANNABLE_SCHEMA = "unplannable-schema"
     """The writer schema cannot yield a listen under the policy."""
+    OVERSIZED = "oversized"
+    """The record is larger than allowed."""
     UNDECODABLE = "undecodable"
     """The body does not match its writer schema."""
     MISSING_FIELD = "missing-field"

@@ -18,7 +18,8 @@ from streams.errors import SottoVoceError
 from streams.settings import LogFormat, Settings
 
 _CHATTY = (
-    "faust", "mode", "aiokafka", "asyncio", "streams.transport.driver", "streams.app.health",
+    "faust", "mode", "aiokafka", "asyncio", "streams.transport.driver",
+    "streams.transport.fetching", "streams.app.health",
 )  # fmt: skip
 """Loggers that tell every step of a service's life; their warnings are enough."""
 

@@ -107,11 +107,31 @@ END_OFFSET = Gauge(
     ["topic", "partition"],
     registry=REGISTRY,
 )
+READ_BACK = Counter(
+    "sottovoce_read_back_records",
+    "Records read outside the consumer group: changelogs, look-backs, what compacted topics hold.",
+    registry=REGISTRY,
+)
 BATCH_RECORDS = Histogram(
     "sottovoce_batch_records",
     "Records in a batch.",
     ["topic"],
     buckets=(1, 10, 100, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000),
+    registry=REGISTRY,
+)
+HELD_BYTES = Gauge(
+    "sottovoce_held_bytes",
+    "Memory of records delivered and not finished, bytes; SOTTOVOCE_HELD_MB bounds it.",
+    registry=REGISTRY,
+)
+PREFETCHED_BYTES = Gauge(
+    "sottovoce_prefetched_bytes",
+    "Records fetched ahead and not yet delivered, bytes as they came from the broker.",
+    registry=REGISTRY,
+)
+FETCHING_PAUSED = Gauge(
+    "sottovoce_fetching_paused",
+    "1 while fetching pauses because the bound of what is held was reached.",
     registry=REGISTRY,
 )
 CHECKPOINT_SECONDS = Histogram(
@@ -153,6 +173,11 @@ def count_intake(role: str, folded: int, repeated: int, duplicates: int, unreada
     REPEATED.labels(role).inc(repeated)
     DUPLICATES.labels(role).inc(duplicates)
     UNREADABLE.labels(role).inc(unreadable)
+
+
+def read_back() -> float:
+    """What `READ_BACK` has counted."""
+    return next(sample.value for each in READ_BACK.collect() for sample in each.samples)
 
 
 def exposition() -> bytes:

@@ -33,6 +33,8 @@ class Topic:
     key: str
     purpose: str
     retention_ms: int | None = None
+    others_write: bool = False
+    """Whether programs that are not ours write to it."""
 
     @property
     def compacted(self) -> bool:
@@ -41,21 +43,32 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """Topic settings."""
+        # The broker unpacks what comes packed, so the largest message is one of real size, and
+        # readers need no codec but it may be any that the broker knows.
+        packing = {"compression.type": "uncompressed"} if self.others_write else {}
         if self.retention_ms is None:
-            return {
+            return packing | {
                 "cleanup.policy": "compact",
                 "segment.ms": str(SEGMENT_MS),
                 "max.compaction.lag.ms": str(DAY_MS),
                 "delete.retention.ms": str(DAY_MS),
             }
-        return {
+        return packing | {
             "cleanup.policy": "delete",
             "retention.ms": str(self.retention_ms),
             "segment.ms": str(SEGMENT_MS),
         }
 
 
-PLAYS = Topic("plays", Zone.RAW, "play", "any or none", "plays as clients send them", 7 * DAY_MS)
+PLAYS = Topic(
+    "plays",
+    Zone.RAW,
+    "play",
+    "any or none",
+    "plays as clients send them",
+    7 * DAY_MS,
+    others_write=True,
+)
 REJECTED = Topic(
     "plays.rejected",
     Zone.RAW,
@@ -64,8 +77,12 @@ REJECTED = Topic(
     "plays that could not be processed, and why",
     7 * DAY_MS,
 )
-CATALOGUE = Topic("catalogue", Zone.RAW, "artist-catalogue", "artist", "genres of artists")
-CONSENT = Topic("consent", Zone.RAW, "consent", "user/purpose", "what users allow")
+CATALOGUE = Topic(
+    "catalogue", Zone.RAW, "artist-catalogue", "artist", "genres of artists", others_write=True
+)
+CONSENT = Topic(
+    "consent", Zone.RAW, "consent", "user/purpose", "what users allow", others_write=True
+)
 PRIVACY_REQUESTS = Topic(
     "privacy-requests",
     Zone.RAW,
@@ -73,6 +90,7 @@ PRIVACY_REQUESTS = Topic(
     "user",
     "what listeners ask for, by account",
     30 * DAY_MS,
+    others_write=True,
 )
 PRIVACY_STANDING = Topic(
     "privacy-standing",

@@ -15,9 +15,12 @@ from typing import NoReturn
 
 import pytest
 
+from streams.brokers import apicurio
 from streams.brokers.apache import ApacheBroker
+from streams.brokers.apicurio import ApicurioRegistry
 from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.process import Broker
+from streams.errors import BrokerError
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("embedded", "apache")
@@ -83,6 +86,19 @@ def apache_broker(kafka_cache: Path) -> Iterator[ApacheBroker]:
     """Apache Kafka, one for the whole run."""
     with ApacheBroker(kafka_cache) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def registry_server() -> Iterator[ApicurioRegistry]:
+    """Apicurio, one for the whole run. Who kills it starts it again."""
+    try:
+        apicurio.java()
+    except BrokerError as error:
+        _missing(error.problem)
+    if shutil.which("mvn") is None:
+        _missing("mvn, for Apicurio Registry, is not here")
+    with ApicurioRegistry(ROOT / "var" / "registry") as registry:
+        yield registry
 
 
 @pytest.fixture(scope="session")

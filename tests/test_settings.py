@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import SettingsError
-from streams.settings import Settings, load
+from streams.settings import SaslMechanism, SecurityProtocol, Settings, load
 
 SECRET = "5eb0c1" * 10 + "abcd"
 
@@ -70,6 +70,49 @@ def test_settings_are_checked_together(tmp_path: Path) -> None:
         load(profile_items=65)
 
 
+TLS = {"security_protocol": "ssl"}
+LOGIN = {"security_protocol": "sasl_ssl", "sasl_username": "gate", "sasl_password": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"tls_ca_file": "ca.pem"}, "security_protocol"),
+        ({"sasl_username": "gate"}, "security_protocol"),
+        (TLS | {"sasl_password": SECRET}, "security_protocol"),
+        (TLS | {"tls_key_file": "key.pem"}, "tls_certificate_file"),
+        (TLS | {"tls_key_password_file": "password"}, "tls_certificate_file"),
+        ({"security_protocol": "sasl_ssl", "sasl_password": SECRET}, "sasl_username"),
+        ({"security_protocol": "sasl_ssl", "sasl_username": "gate"}, "sasl_password_file"),
+        (LOGIN | {"sasl_password_file": "password"}, "sasl_password_file"),
+        (LOGIN | {"sasl_mechanism": "GSSAPI"}, "sasl_mechanism"),
+        (
+            LOGIN | {"security_protocol": "sasl_plaintext", "sasl_mechanism": "PLAIN"},
+            "sasl_in_clear",
+        ),
+        (LOGIN | {"security_protocol": "sasl_plaintext", "tls_ca_file": "x"}, "tls_ca_file"),
+    ],
+)
+def test_a_connection_that_is_not_what_it_seems_is_refused(
+    given: dict[str, str], named: str
+) -> None:
+    with pytest.raises(SettingsError, match=named) as caught:
+        load(**given)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_connection_is_named_as_kafka_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in LOGIN.items():
+        monkeypatch.setenv(f"SOTTOVOCE_{name.upper()}", value)
+    monkeypatch.setenv("SOTTOVOCE_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+    monkeypatch.setenv("SOTTOVOCE_SASL_MECHANISM", "scram-sha-256")
+    kafka = load(brokers="kafka:9093").kafka
+    assert kafka.brokers == "kafka:9093"
+    assert kafka.security_protocol is SecurityProtocol.SASL_PLAINTEXT
+    assert kafka.sasl_mechanism is SaslMechanism.SCRAM_SHA_256
+    assert load().model_copy(update={"brokers": "other:1"}).kafka.brokers == "other:1"
+
+
 def test_a_broken_file_is_an_error_without_its_content(tmp_path: Path) -> None:
     (tmp_path / "sottovoce.toml").write_text(f'key = "{SECRET}\n')
     with pytest.raises(SettingsError) as caught:
@@ -80,9 +123,9 @@ def test_a_broken_file_is_an_error_without_its_content(tmp_path: Path) -> None:
 def test_the_key_shows_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
     from streams.cli import describe
 
-    settings = load(key=SECRET)
+    settings = load(key=SECRET, **LOGIN)
     describe.settings(settings)
-    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.kafka!r}"
     assert SECRET not in capsys.readouterr().out
 
 

@@ -14,6 +14,7 @@ from streams.avro.nested import NestedEncoder
 from streams.avro.registry import Registry
 from streams.avro.schemas import Schemas
 from streams.avro.single import decode_record
+from streams.avro.tail import Tail
 from streams.errors import StateError
 from streams.topics import Topic
 
@@ -60,6 +61,21 @@ class Codecs:
             )
         return pl.concat(frames).sort("row").drop("row")
 
+    async def tails(self, values: Sequence[bytes]) -> list[bytes]:
+        """The last field, of bytes, of records this package wrote, in order, cut out.
+
+        Raises:
+            StateError: one does not decode: something else wrote it.
+        """
+        split = wire.split(values)
+        tails: dict[int, bytes] = {}
+        for schema_id, group in split.groups.items():
+            tail = Tail(await self.registry.get(schema_id))
+            tails |= zip(group.rows.tolist(), tail.cut(group.bodies), strict=True)
+        if split.malformed:
+            raise _headless()
+        return [tails[row] for row in range(len(values))]
+
     async def decode_records(self, values: Sequence[bytes]) -> list[dict[str, Any]]:
         """Records this package wrote, of any schema, one by one; times as `datetime` in UTC.
 
@@ -73,10 +89,7 @@ class Codecs:
             for row, body in zip(group.rows.tolist(), group.bodies, strict=True):
                 records[row] = decode_record(schema, body)
         if split.malformed:
-            raise StateError(
-                "A record of an internal topic has no schema id.",
-                "Only this package may write there; correct the topic's access rules.",
-            )
+            raise _headless()
         return [records[row] for row in range(len(values))]
 
     async def close(self) -> None:
@@ -85,3 +98,10 @@ class Codecs:
 
     async def _register(self, topic: Topic) -> int:
         return await self.registry.register(f"{topic.name}-value", self.schemas[topic.schema])
+
+
+def _headless() -> StateError:
+    return StateError(
+        "A record of an internal topic has no schema id.",
+        "Only this package may write there; correct the topic's access rules.",
+    )

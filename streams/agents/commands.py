@@ -21,6 +21,7 @@ from streams.agents.codecs import Codecs
 from streams.agents.role import Sender
 from streams.avro.encode import ColumnEncoder
 from streams.errors import StateError
+from streams.privacy.standing import Exclusion
 from streams.topics import PRIVACY_ANSWERS, PRIVACY_COMMANDS, PRIVACY_REKEYS
 from streams.transport.batch import RecordBatch
 from streams.transport.reader import read_span
@@ -67,15 +68,6 @@ class Rekey:
     old: str = field(repr=False)
     new: str = field(repr=False)
     epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """Plays of ``artist`` (None: any) that started in ``[start, until)`` (None: unbounded), ms."""
-
-    artist: str | None = field(repr=False)
-    start: int | None = field(repr=False)
-    until: int | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

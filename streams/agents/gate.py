@@ -17,12 +17,13 @@ from streams.agents.codecs import Codecs
 from streams.agents.consents import Consents
 from streams.agents.deliveries import Deliveries
 from streams.agents.reading import rejection
+from streams.agents.rejecting import RejectedShare
 from streams.agents.rekeying import Rekeying
 from streams.agents.role import Done, Place, Sender
 from streams.agents.steward import Steward
+from streams.agents.writers import Writers
 from streams.avro import wire
 from streams.avro.encode import ColumnEncoder
-from streams.errors import Reason, UnknownSchemaId
 from streams.privacy import boundary, keyring
 from streams.privacy.boundary import Crossing
 from streams.privacy.inventory import output_topic
@@ -50,6 +51,7 @@ class Gate:
     """The role. What it knows it reads from topics, so it scales with partitions."""
 
     inputs = (PLAYS, *Steward.inputs)
+    reads = (PLAYS, *Steward.reads, *Catalogue.topics, *Consents.topics, *Deliveries.topics)
 
     def __init__(self, settings: Settings, codecs: Codecs, policy: Policy) -> None:
         """Load the key ring.
@@ -63,24 +65,19 @@ class Gate:
         self._catalogue = Catalogue(codecs)
         self._deliveries = Deliveries(settings, codecs, policy)
         self._rekeying = Rekeying(codecs, policy)
+        self._writers = Writers(codecs.registry)
+        self._share = RejectedShare(settings.rejected_share, settings.rejected_window)
         self._writing: asyncio.Task[None] | None = None
         self._reading = asyncio.Lock()
         self._turn()
         self._consents = Consents(codecs, policy, self._ring.subjects())
-        self.topics: tuple[Topic, ...] = tuple(
-            dict.fromkeys(
-                (
-                    PLAYS,
-                    REJECTED,
-                    *self._outputs.values(),
-                    *Catalogue.topics,
-                    *Consents.topics,
-                    *Deliveries.topics,
-                    *Rekeying.topics,
-                    *self._steward.topics,
-                )
-            )
-        )
+        self.writes = self.writes_under(policy)
+
+    @staticmethod
+    def writes_under(policy: Policy) -> tuple[Topic, ...]:
+        """The topics it writes, which the policy's audiences decide."""
+        outputs = (output_topic(name, policy) for name in policy.audiences)
+        return (REJECTED, *outputs, *Steward.writes, *Deliveries.topics, *Rekeying.topics)
 
     async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
         """Schemas of what it writes, what topics hold that it must know, and their partitions."""
@@ -99,6 +96,7 @@ class Gate:
 
     async def resume(self, assigned: set[Place], generation: int) -> Mapping[Place, int]:
         """Read on from the committed offsets."""
+        self._share.forget()
         async with self._reading:
             await self._steward.resume(assigned)
         return {}
@@ -108,6 +106,10 @@ class Gate:
 
         While one batch is being written the next is worked out, and written only after it: a
         reader that goes by position would skip for good what comes later than its successor.
+
+        Raises:
+            RegistryError: a schema cannot be had for as long as `writers.WAIT_S`.
+            TooManyRejected: of the batch or the ones before it; nothing of the batch is written.
         """
         metrics.BATCH_RECORDS.labels(batch.topic).observe(len(batch))
         if self._ring_changed():
@@ -122,9 +124,10 @@ class Gate:
             # To the end: a decision that was there before its play decides about it.
             await self._consents.refresh(self._reader)
         split = wire.split(batch.values)
-        await self._open_schemas(split)
+        await self._writers.open(self._boundary, split.groups)
         crossing, runs = await asyncio.to_thread(self._work_out, batch, split)
         await self._written()
+        self._share.check(batch.partition, len(batch), crossing.rejections)
         self._writing = asyncio.create_task(self._write(batch, crossing, runs, done))
 
     async def checkpoint(self) -> None:
@@ -159,18 +162,6 @@ class Gate:
             self._settings, self._codecs.schemas, self._policy, self._ring
         )
         self._rekeying.turn(self._ring, self._codecs.schemas)
-
-    async def _open_schemas(self, split: wire.Split) -> None:
-        for schema_id in self._boundary.missing(split.groups):
-            try:
-                writer = await self._codecs.registry.get(schema_id)
-            except UnknownSchemaId:
-                self._boundary.close(schema_id, Reason.UNKNOWN_SCHEMA, "no schema of this id")
-                log.error("unknown schema: its records are rejected", schema_id=schema_id)
-                continue
-            problem = self._boundary.open(schema_id, writer)
-            if problem is not None:
-                log.error("schema not planned: rejected", schema_id=schema_id, problem=problem)
 
     def _work_out(self, batch: RecordBatch, split: wire.Split) -> tuple[Crossing, list[_Run]]:
         crossing = self._boundary.cross(

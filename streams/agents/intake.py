@@ -45,7 +45,7 @@ class ListenReader:
 
     def __init__(self, registry: Registry, columns: Sequence[str], topic: Topic = LISTENS) -> None:
         self._registry = registry
-        self._topic = topic.name
+        self._from, self._topic = topic, topic.name
         self._columns = tuple(dict.fromkeys((*IDENTITY, *columns)))
         self._decoders: dict[int, ColumnDecoder] = {}
 
@@ -74,8 +74,9 @@ class ListenReader:
     ) -> None:
         """Have ``intake`` remember the events of the ``horizon`` records before its position."""
         start = max(0, intake.next_offset - horizon)
+        lean = ListenReader(self._registry, (), self._from)
         async for batch in read_span(consumer, self._topic, partition, start, intake.next_offset):
-            listens, _ = await self.read(batch)
+            listens, _ = await lean.read(batch)
             intake.look_back(listens)
 
     async def history(

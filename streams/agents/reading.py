@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from streams.avro import wire
 from streams.avro.columns import ColumnDecoder
 from streams.avro.registry import Registry
 from streams.errors import Reason, SchemaError, UnknownSchemaId
-from streams.privacy.boundary import Rejection
+from streams.privacy.boundary import LONGEST_DETAIL, Rejection
 from streams.transport.batch import RecordBatch
 
 LARGEST_PAYLOAD = 512 * 1024
 """A rejected record larger than this stays in its topic alone; the rejection says where."""
+LARGEST_KEY = 64 * 1024
+LARGEST_RECORD = 256 * 1024
+"""Bytes of a record that `RowReader` decodes."""
+_MOST_DECODERS = 1_000
 _LARGEST_INT = 2**31 - 1
 
 Row = dict[str, Any]
@@ -22,7 +28,8 @@ Row = dict[str, Any]
 
 def rejection(batch: RecordBatch, fault: Rejection, now_ms: int) -> tuple[str, Row]:
     """Key and record of the schema ``rejected`` for a record of ``batch``."""
-    offset, value = int(batch.offsets[fault.row]), batch.values[fault.row]
+    offset = int(batch.offsets[fault.row])
+    key, value = batch.keys[fault.row], batch.values[fault.row]
     # An id that nobody gave may have more bits than the schema's int.
     given = fault.schema_id is not None and fault.schema_id <= _LARGEST_INT
     return f"{batch.topic}/{batch.partition}/{offset}", {
@@ -33,7 +40,7 @@ def rejection(batch: RecordBatch, fault: Rejection, now_ms: int) -> tuple[str, R
         "detail": fault.detail,
         "schema_id": fault.schema_id if given else None,
         "rejected_at": now_ms,
-        "key": batch.keys[fault.row],
+        "key": key if key is None or len(key) <= LARGEST_KEY else None,
         "value": value if value is None or len(value) <= LARGEST_PAYLOAD else None,
     }
 
@@ -63,7 +70,9 @@ class RowReader:
             for row in split.malformed
             if values[row] is not None
         ]
-        for schema_id, group in split.groups.items():
+        for schema_id, whole in split.groups.items():
+            group, large = _sized(whole, schema_id)
+            faults += large
             places = group.rows.tolist()
             try:
                 decoder = await self._decoder(schema_id)
@@ -73,7 +82,8 @@ class RowReader:
                 continue
             except SchemaError as error:
                 reason = Reason.UNPLANNABLE_SCHEMA
-                faults += [Rejection(row, reason, error.problem, schema_id) for row in places]
+                detail = error.problem[:LONGEST_DETAIL]
+                faults += [Rejection(row, reason, detail, schema_id) for row in places]
                 continue
             decoded = decoder.decode(group.bodies)
             faults += [
@@ -86,6 +96,18 @@ class RowReader:
 
     async def _decoder(self, schema_id: int) -> ColumnDecoder:
         if schema_id not in self._decoders:
+            if len(self._decoders) >= _MOST_DECODERS:
+                self._decoders.clear()
             schema = await self._registry.get(schema_id)
             self._decoders[schema_id] = ColumnDecoder(schema, self._fields)
         return self._decoders[schema_id]
+
+
+def _sized(group: wire.Group, schema_id: int) -> tuple[wire.Group, list[Rejection]]:
+    """What is of a size to be decoded, and the rest, rejected."""
+    large = np.array([len(body) > LARGEST_RECORD for body in group.bodies])
+    detail = f"larger than {LARGEST_RECORD} bytes"
+    rejected = [
+        Rejection(row, Reason.OVERSIZED, detail, schema_id) for row in group.rows[large].tolist()
+    ]
+    return group.without(large) if rejected else group, rejected

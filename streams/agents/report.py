@@ -44,7 +44,8 @@ class Report:
     """The role. One writer: the warehouse is a file that one process opens."""
 
     inputs: tuple[Topic, ...] = (ANALYTICS_LISTENS, PRIVACY_COMMANDS, PRIVACY_REKEYS)
-    topics: tuple[Topic, ...] = (*inputs, PRIVACY_ANSWERS)
+    reads: tuple[Topic, ...] = inputs
+    writes: tuple[Topic, ...] = (PRIVACY_ANSWERS,)
 
     def __init__(self, settings: Settings, codecs: Codecs) -> None:
         self._settings = settings
@@ -63,7 +64,10 @@ class Report:
         """
         self._reader = reader
         self._opened = await asyncio.to_thread(
-            Warehouse, self._settings.warehouse, self._settings.sql
+            Warehouse,
+            self._settings.warehouse,
+            self._settings.sql,
+            self._settings.warehouse_mb,
         )
         encoder = await self._codecs.columns(PRIVACY_ANSWERS)
         self._upkeep = Upkeep(self._settings, self._opened, self._partitions, sender, encoder)

@@ -16,7 +16,7 @@ from streams.agents.role import Sender
 from streams.avro.encode import ColumnEncoder
 from streams.errors import SottoVoceError
 from streams.settings import Settings
-from streams.warehouse import release
+from streams.warehouse import backup, release
 from streams.warehouse.rewriting import found
 from streams.warehouse.store import Warehouse
 
@@ -75,7 +75,8 @@ class Upkeep:
             if not self._tending.done():
                 return
             self._tending.result()
-        if self._exports_owed() or self._rewrite_due() or self._release_due():
+        asked = backup.pending(self._settings.data)
+        if asked or self._exports_owed() or self._rewrite_due() or self._release_due():
             self._tending = asyncio.create_task(self._tend())
 
     async def stop(self) -> None:
@@ -91,9 +92,12 @@ class Upkeep:
                 await self._rewrite()
             if self._release_due():
                 await self._release()
+            await asyncio.to_thread(backup.tidy, self._settings.data)
+            if backup.pending(self._settings.data):
+                await self._back_up()
         except SottoVoceError:
             # The last file and release stay: readers lose freshness only, and answers wait.
-            log.exception("rewrite or release failed; the last one stays and the next follows")
+            log.exception("rewrite, release or backup failed; the last one stays")
 
     async def _export(self) -> None:
         for owed in self._exports_owed():
@@ -169,6 +173,11 @@ class Upkeep:
                 for each in told
             ]
             await self._give(partition, told, answers)
+
+    async def _back_up(self) -> None:
+        began = time.monotonic()
+        await asyncio.to_thread(backup.answer, self._warehouse, self._settings.data)
+        log.info("warehouse copied for a backup", seconds=round(time.monotonic() - began, 3))
 
     def _renew_page(self) -> None:
         """The report beside the release, if there is one, tells of an earlier release."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer
@@ -27,6 +28,27 @@ class Sender(Protocol):
         """Returns the offset after the last record."""
 
 
+class Claim(Sender, Protocol):
+    """A sender for what one worker at a time may write: see `streams.transport.claims`."""
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """What is sent within is there as a whole or not at all for readers of committed records.
+
+        Raises:
+            TakenOver: another worker has the claim.
+        """
+
+    async def release(self) -> None:
+        """Let go of the connection."""
+
+
+class Claimant(Sender, Protocol):
+    """A sender that can claim what others may write, too."""
+
+    async def claim(self, name: str) -> Claim:
+        """Fence whoever claimed ``name`` before; only then read what they wrote."""
+
+
 Place = tuple[str, int]
 """Topic and partition."""
 
@@ -36,10 +58,12 @@ class Role(Protocol):
 
     inputs: tuple[Topic, ...]
     """The topics whose batches it takes."""
-    topics: tuple[Topic, ...]
-    """All topics it reads or writes."""
+    reads: tuple[Topic, ...]
+    """All topics it reads."""
+    writes: tuple[Topic, ...]
+    """All topics it writes."""
 
-    async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
+    async def start(self, sender: Claimant, reader: AIOKafkaConsumer) -> None:
         """Prepare, before any partition is assigned. ``reader`` stays open until after `stop`."""
 
     async def resume(self, assigned: set[Place], generation: int) -> Mapping[Place, int]:

@@ -62,6 +62,11 @@ class Steward:
     """
 
     inputs: tuple[Topic, ...] = (CONSENT, PRIVACY_REQUESTS, PRIVACY_ANSWERS)
+    reads: tuple[Topic, ...] = (*inputs, PRIVACY_STANDING, PRIVACY_COMMANDS, PRIVACY_RECEIPTS)
+    writes: tuple[Topic, ...] = (
+        CONSENT, PRIVACY_STANDING, PRIVACY_COMMANDS, PRIVACY_REKEYS, PRIVACY_RECEIPTS, REJECTED,
+    )  # fmt: skip
+    """Besides the topics of third parties."""
 
     def __init__(self, settings: Settings, codecs: Codecs, policy: Policy) -> None:
         registry = codecs.registry
@@ -79,16 +84,6 @@ class Steward:
         self._keyring: Keyring | None = None
         self._addresses: tuple[Address, ...] = ()
         self._lock = asyncio.Lock()
-        third = (shared(name) for name, each in policy.audiences.items() if each.third_party)
-        self.topics: tuple[Topic, ...] = (
-            *self.inputs,
-            PRIVACY_STANDING,
-            PRIVACY_COMMANDS,
-            PRIVACY_REKEYS,
-            PRIVACY_RECEIPTS,
-            REJECTED,
-            *third,
-        )
 
     async def start(self, sender: Sender, reader: AIOKafkaConsumer, partitions: int) -> None:
         """Prepare to write. ``partitions`` is how many the topics about persons have, each."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import islice
 
-import polars as pl
 from aiokafka import AIOKafkaConsumer
 
-from streams import logs, metrics
+from streams import metrics
 from streams.agents.codecs import Codecs
-from streams.agents.commands import Held, decode_commands, decode_rekeys
-from streams.agents.intake import History, Intake, ListenReader
-from streams.agents.role import Done, Place, Sender
+from streams.agents.commands import decode_commands, decode_rekeys
+from streams.agents.intake import History, ListenReader
+from streams.agents.role import Claimant, Done, Place
 from streams.agents.taste_commands import (
     NO_HISTORY,
     ROLE,
@@ -27,11 +26,10 @@ from streams.agents.taste_commands import (
     needing_alignment,
     needing_history,
 )
-from streams.agents.taste_partition import POSITIONS_KEY, Partition, Positions, Writer
-from streams.errors import StateError
+from streams.agents.taste_partition import Partition, Writer
+from streams.agents.taste_recovery import Recovery, include
 from streams.privacy.policy import PRODUCT
 from streams.settings import Settings
-from streams.taste.state import Bounds, TasteState
 from streams.topics import (
     LISTENS,
     PRIVACY_ANSWERS,
@@ -42,7 +40,6 @@ from streams.topics import (
     Topic,
 )
 from streams.transport.batch import RecordBatch
-from streams.transport.reader import read_span
 
 COLUMNS = (
     "listener", "epoch", "started_at", "ms_played", "completion", "counted", "skipped", "artist",
@@ -51,27 +48,25 @@ COLUMNS = (
 _TOGETHER = 4_096
 """Commands or rekeys applied at a time; bounds what is written at once."""
 
-log = logs.get(__name__)
-
 
 class Taste:
     """The role. One `TasteState` per assigned partition of `listens`."""
 
     inputs: tuple[Topic, ...] = (LISTENS, PRIVACY_COMMANDS, PRIVACY_REKEYS)
-    topics: tuple[Topic, ...] = (*inputs, TASTE_STATE, PROFILES, PRIVACY_ANSWERS)
+    reads: tuple[Topic, ...] = (*inputs, TASTE_STATE)
+    writes: tuple[Topic, ...] = (TASTE_STATE, PROFILES, PRIVACY_ANSWERS)
 
     def __init__(self, settings: Settings, codecs: Codecs) -> None:
         self._settings = settings
-        self._bounds = Bounds(settings.top_artists, settings.top_genres)
         self._codecs = codecs
         self._listens = ListenReader(codecs.registry, COLUMNS)
         self._partitions: dict[int, Partition] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
 
-    async def start(self, sender: Sender, reader: AIOKafkaConsumer) -> None:
+    async def start(self, sender: Claimant, reader: AIOKafkaConsumer) -> None:
         """Schemas of what it writes."""
-        self._reader = reader
+        self._sender, self._reader = sender, reader
         self._writer = Writer(sender, self._settings.profile_items)
         await self._writer.start(self._codecs)
 
@@ -79,13 +74,11 @@ class Taste:
         """Drop what was given up, restore what is new, read on from where the state ends."""
         numbers = {number for _, number in assigned}
         async with self._lock:
-            if generation != self._generation + 1:
-                self._partitions.clear()  # another worker may have had them in between
+            # After a generation without this worker, another may have had any of them.
+            kept = numbers if generation - self._generation in (0, 1) else set()
             self._generation = generation
-            for gone in self._partitions.keys() - numbers:
-                del self._partitions[gone]
-            for new in sorted(numbers - self._partitions.keys()):
-                self._partitions[new] = await self._restore(new)
+            await self._drop(self._partitions.keys() - kept)
+            await self._take_over(sorted(numbers - self._partitions.keys()))
             self._count_listeners()
             return {(topic, number): self._next(topic, number) for topic, number in assigned}
 
@@ -105,7 +98,8 @@ class Taste:
             await self._write()
 
     async def stop(self) -> None:
-        """Let go of the registry."""
+        """Let go of the partitions and the registry."""
+        await self._drop(set(self._partitions))
         await self._codecs.close()
 
     async def _take_listens(self, batch: RecordBatch, done: Done) -> None:
@@ -116,7 +110,7 @@ class Taste:
                 return  # given up while the batch was on its way
             if partition.steps:  # a write was cut short; nothing may be folded before it is whole
                 await self._writer.write(partition)
-            _include(partition, batch, listens, unreadable)
+            include(partition, batch, listens, unreadable)
             partition.waiting.append(done)
             if sum(each.folded for each in self._partitions.values()) >= (
                 self._settings.checkpoint_listens
@@ -181,56 +175,18 @@ class Taste:
             self._settings.duplicate_horizon,
         )
 
-    async def _restore(self, number: int) -> Partition:
-        started = time.monotonic()
-        newest: dict[bytes, bytes] = {}
-        async for batch in read_span(self._reader, TASTE_STATE.name, number):
-            for key, value in zip(batch.keys, batch.values, strict=True):
-                if key is None:
-                    raise StateError(
-                        f"{TASTE_STATE.name}/{number} holds a record without a key.",
-                        "Only the taste role may write there; correct its access rules.",
-                    )
-                if value is None:
-                    newest.pop(key, None)
-                else:
-                    newest[key] = value
-        positions = await self._positions(newest.pop(POSITIONS_KEY, None))
-        state = TasteState(self._bounds)
-        if newest:
-            bodies = (await self._codecs.decode(list(newest.values()), ("body",)))["body"]
-            state.load_many([key.decode() for key in newest], bodies.to_list())
-        horizon = self._settings.duplicate_horizon
-        intake = Intake(horizon, positions.next_offset, positions.highest)
-        await self._listens.look_back(self._reader, number, intake, horizon)
-        commands, rekeys = positions.next_command, positions.next_rekey
-        privacy = await Held.load(
-            self._reader, self._codecs, number, PRODUCT, commands, rekeys, positions.restricted
+    async def _take_over(self, numbers: Sequence[int]) -> None:
+        # Claims first: what a predecessor wrote after its state was read would be lost.
+        claims = await asyncio.gather(
+            *(self._sender.claim(f"{TASTE_STATE.name}-{number}") for number in numbers)
         )
-        partition = Partition(
-            number, state, intake, privacy, commands, rekeys, owed=list(positions.owed)
-        )
-        await self._catch_up(partition)
-        log.info(
-            "state restored",
-            partition=number,
-            listeners=len(newest),
-            next_offset=intake.next_offset,
-            seconds=round(time.monotonic() - started, 3),
-        )
-        return partition
+        recovery = Recovery(self._settings, self._codecs, self._listens, self._reader)
+        for number, claim in zip(numbers, claims, strict=True):
+            self._partitions[number] = await recovery.restore(number, claim)
 
-    async def _catch_up(self, partition: Partition) -> None:
-        """Read on to where the newest state is: a flush may have been cut short."""
-        start, end = partition.intake.next_offset, partition.state.next_offset
-        async for batch in read_span(self._reader, LISTENS.name, partition.number, start, end):
-            _include(partition, batch, *await self._listens.read(batch))
-
-    async def _positions(self, record: bytes | None) -> Positions:
-        if record is None:
-            return Positions()
-        row = await self._codecs.decode([record], ("listens_offset", "body"))
-        return Positions.of(row["listens_offset"][0], row["body"][0])
+    async def _drop(self, numbers: Set[int]) -> None:
+        for number in numbers:
+            await self._partitions.pop(number).claim.release()
 
     def _next(self, topic: str, number: int) -> int:
         partition = self._partitions[number]
@@ -242,15 +198,6 @@ class Taste:
 
     def _count_listeners(self) -> None:
         metrics.LISTENERS.set(sum(each.state.listeners for each in self._partitions.values()))
-
-
-def _include(
-    partition: Partition, batch: RecordBatch, listens: pl.DataFrame, unreadable: int
-) -> None:
-    admitted = partition.intake.admit(listens, batch.next_offset)
-    folded, suppressed = partition.fold(admitted.listens)
-    metrics.count_intake(ROLE, folded, admitted.repeated, admitted.duplicates, unreadable)
-    metrics.SUPPRESSED.labels(ROLE).inc(suppressed)
 
 
 def _apart(events: Iterable[set[str]]) -> int:

@@ -20,10 +20,11 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from streams import metrics
-from streams.agents.commands import Answer, Command, Exclusion, Held, Rekey
+from streams.agents.commands import Answer, Command, Held, Rekey
 from streams.agents.intake import History
 from streams.agents.taste_partition import Partition
 from streams.errors import StateError
+from streams.privacy.standing import Exclusion
 from streams.taste.decay import BAND, BANDS, MINUTE_MS
 from streams.taste.snapshot import Span
 from streams.taste.state import TasteState

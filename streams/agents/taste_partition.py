@@ -1,8 +1,9 @@
 """What the taste role has of one partition, and how it is written.
 
-A checkpoint writes changed profiles, then their states, then the partition's positions. Whoever
-dies in between leaves states that are ahead of the positions, each with the offset it includes: the
-next worker reads the listens again, and those that a state includes are skipped.
+A checkpoint writes changed profiles, then their states, then the partition's positions, in one
+transaction of the partition's claim. Where the broker has none, whoever dies in between leaves
+states that are ahead of the positions, each with the offset it includes: the next worker reads the
+listens again, and those that a state includes are skipped.
 
 What a privacy command or a rekey does cannot be told apart afterwards, nor done twice. So it is
 only done when everything before it is written, and what came of it goes into one Kafka batch with
@@ -24,7 +25,7 @@ from streams import metrics
 from streams.agents.codecs import Codecs
 from streams.agents.commands import Answer, Held, send_answers
 from streams.agents.intake import Intake
-from streams.agents.role import Done, Sender
+from streams.agents.role import Claim, Done, Sender
 from streams.taste.state import TasteState
 from streams.topics import PRIVACY_ANSWERS, PROFILES, TASTE_STATE, Topic
 from streams.transport.producer import BATCH_BYTES
@@ -48,6 +49,7 @@ class Partition:
     """State of one partition of `listens`, how far its topics are included, and what is to write.
 
     Attributes:
+        claim: what state and profiles are sent with.
         next_command: first offset of ``privacy-commands`` that is not applied.
         next_rekey: the same of ``privacy-rekeys``.
         owed: answers to steps that are written.
@@ -58,6 +60,7 @@ class Partition:
     """
 
     number: int
+    claim: Claim
     state: TasteState
     intake: Intake
     privacy: Held
@@ -152,38 +155,44 @@ class Writer:
         """Write everything and acknowledge it.
 
         Raises:
+            TakenOver: another worker has the partition; nothing was written.
             BrokerError: not all was taken; what is to write stays noted, so that writing again
                 completes it.
         """
-        number, state = partition.number, partition.state
         if partition.steps:
             await self._write_steps(partition)
         await self._answer(partition)
-        partition.changed.update(state.checkpoint().listeners)
+        partition.changed.update(partition.state.checkpoint().listeners)
+        async with partition.claim.transaction():
+            await self._write_changed(partition)
+        partition.written()
+
+    async def _write_changed(self, partition: Partition) -> None:
         if partition.changed:
             changed = sorted(partition.changed)
             hidden = partition.privacy.restricted(changed)
-            await self._write_profiles(number, state, [x for x in changed if x not in hidden])
-            bodies = self._encoded(state, changed)
-            await self._send(TASTE_STATE, number, list(bodies), list(bodies.values()))
+            await self._write_profiles(partition, [x for x in changed if x not in hidden])
+            bodies = self._encoded(partition.state, changed)
+            await self._send(partition, TASTE_STATE, list(bodies), list(bodies.values()))
         positions = self._positions(partition, partition.next_command, partition.next_rekey, ())
-        await self._send(TASTE_STATE, number, [POSITIONS_KEY], [positions])
-        partition.written()
+        await self._send(partition, TASTE_STATE, [POSITIONS_KEY], [positions])
 
     async def _write_steps(self, partition: Partition) -> None:
-        number, state = partition.number, partition.state
+        state = partition.state
         state.checkpoint()  # whoever changed is in a step: everything before them is written
         touched = sorted(frozenset().union(*(step.touched for step in partition.steps)))
         there = [name for name in touched if name in state]
         shown = set(there) - partition.privacy.restricted(there)
-        await self._write_profiles(number, state, sorted(shown))
         gone = [name.encode() for name in touched if name not in shown]
-        if gone:
-            await self._send(PROFILES, number, gone, [None] * len(gone))
+        async with partition.claim.transaction():
+            await self._write_profiles(partition, sorted(shown))
+            if gone:
+                await self._send(partition, PROFILES, gone, [None] * len(gone))
         bodies = self._encoded(state, there)
         while partition.steps:
             count, records, owed = self._batch(partition, bodies)
-            await self._send(TASTE_STATE, number, list(records), list(records.values()))
+            async with partition.claim.transaction():
+                await self._send(partition, TASTE_STATE, list(records), list(records.values()))
             partition.owed = owed
             del partition.steps[:count]
             await self._answer(partition)
@@ -228,10 +237,10 @@ class Writer:
         positions = Positions(intake.next_offset, intake.highest, command, rekey, restricted, owed)
         return self._states.encode(positions.row())[0]
 
-    async def _write_profiles(self, number: int, state: TasteState, listeners: list[str]) -> None:
-        for page in state.profile_frames(listeners, self._items):
+    async def _write_profiles(self, partition: Partition, listeners: list[str]) -> None:
+        for page in partition.state.profile_frames(listeners, self._items):
             keys = [listener.encode() for listener in page["listener"].to_list()]
-            await self._send(PROFILES, number, keys, self._profiles.encode(page))
+            await self._send(partition, PROFILES, keys, self._profiles.encode(page))
             metrics.PROFILES_WRITTEN.inc(len(page))
 
     def _encoded(self, state: TasteState, listeners: list[str]) -> dict[bytes, bytes]:
@@ -243,10 +252,14 @@ class Writer:
         return dict(zip(keys, self._states.encode(rows), strict=True))
 
     async def _send(
-        self, topic: Topic, number: int, keys: Sequence[bytes], values: Sequence[bytes | None]
+        self,
+        partition: Partition,
+        topic: Topic,
+        keys: Sequence[bytes],
+        values: Sequence[bytes | None],
     ) -> None:
-        end = await self._sender.send_records(topic.name, number, keys, values)
-        metrics.WRITTEN_OFFSET.labels(topic.name, number).set(end)
+        end = await partition.claim.send_records(topic.name, partition.number, keys, values)
+        metrics.WRITTEN_OFFSET.labels(topic.name, partition.number).set(end)
 
 
 _STATES = pl.Schema({"listens_offset": pl.Int64, "body": pl.Binary})

@@ -50,6 +50,9 @@ class HealthPage(Service):
             await self._runner.cleanup()
 
     async def _healthz(self, _request: web.Request) -> web.Response:
+        fault = self._progress.fault()
+        if fault is not None:
+            return web.Response(text=f"{fault}\n", status=503)
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:

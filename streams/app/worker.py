@@ -7,17 +7,21 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 
+import faust
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from streams import logs
+from streams import logs, metrics
 from streams.agents.role import Role
-from streams.app.factory import create_app, sender_of
+from streams.app import faults
+from streams.app.factory import alive, create_app, explained, give_up, seen_of, sender_of
 from streams.app.health import HealthPage
 from streams.app.progress import Progress
-from streams.errors import BrokerError, SottoVoceError
+from streams.app.watchdog import Watchdog
+from streams.errors import BrokerError, SottoVoceError, Stalled
 from streams.settings import Settings
 from streams.topics import Topic
 from streams.transport.reader import end_offsets, partition_reader
@@ -25,9 +29,44 @@ from streams.transport.reader import end_offsets, partition_reader
 STOP_S = 9.0
 """How long a worker may take to stop before it exits as it is, seconds."""
 
-_ENDS_EVERY_S = 2.0
+_LOOK_EVERY_S = 2.0
+_ANSWER_S = 10.0
+"""Kafka is unreachable when it takes longer to say where partitions end."""
+_PATIENCE_S = 86_400.0
+"""A Kafka that has gone is no reason to stop: the next worker would not find it either."""
+_ANEW = "The worker exits to be started anew, and resumes from its last commit."
 
 log = logs.get(__name__)
+
+
+class _End:
+    """How the worker ends: asked to, or by a fault; in `STOP_S` either way."""
+
+    def __init__(self, settings: Settings, role: str) -> None:
+        self._settings, self._role = settings, role
+        self._stop = asyncio.Event()
+        self._late = threading.Timer(STOP_S, _exit_late)
+        self._late.daemon = True
+        self.asked = self._stop.is_set
+        self.wait = self._stop.wait
+        self.cancel = self._late.cancel
+
+    def ask(self) -> None:
+        """Begin to stop; from now on the time runs."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._late.start()
+
+    def note(self, error: BaseException) -> None:
+        """Say why the worker stops while that can be said for sure: stopping may hang, too."""
+        reason = str(error) if isinstance(error, SottoVoceError) else logs.place(error)
+        log.error("worker fails", role=self._role, reason=reason)
+        faults.note(self._settings, self._role, error)
+
+    def at_once(self, places: str) -> None:
+        """Exit from any thread: the event loop stands still."""
+        self.note(Stalled(f"The event loop stands still at {places}.", _ANEW))
+        os._exit(1)
 
 
 async def run(settings: Settings, name: str, role: Role, port: int) -> None:
@@ -36,38 +75,35 @@ async def run(settings: Settings, name: str, role: Role, port: int) -> None:
     Raises:
         SottoVoceError: the worker cannot start, or stopped on a fault; nothing was lost.
     """
-    stop = asyncio.Event()
-    late = threading.Timer(STOP_S, _exit_late)
-    late.daemon = True
-
-    def asked() -> None:
-        if not stop.is_set():
-            stop.set()
-            late.start()
-
+    end = _End(settings, name)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
-    progress = Progress(settings.stall_s, time.monotonic)
+        asyncio.get_running_loop().add_signal_handler(number, end.ask)
+    progress = Progress(settings.stall_s, settings.stall_exit_s, time.monotonic)
     page = HealthPage(settings.web_host, port, progress)
     app = create_app(settings, name, role, progress)
     async with AsyncExitStack() as stack:
+        stack.enter_context(Watchdog(settings.stall_exit_s, end.at_once))
         await page.start()
         stack.push_async_callback(page.stop)
-        reader = await stack.enter_async_context(partition_reader(settings.brokers))
-        await require_topics(reader, role.topics)
+        reader = await stack.enter_async_context(partition_reader(settings.kafka, _PATIENCE_S))
+        await require_topics(reader, (*role.reads, *role.writes))
+        watch = asyncio.create_task(_watch(settings, role.inputs, progress, app))
+        watch.add_done_callback(_when_failed(app, end))
+        stack.push_async_callback(_cancelled, watch)
         stack.push_async_callback(role.stop)
         await role.start(sender_of(app), reader)
-        watch = asyncio.create_task(_watch_ends(settings, role.inputs, progress))
-        stack.push_async_callback(_cancelled, watch)
         log.info("worker starts", role=name, health=f"http://{settings.web_host}:{page.port}")
         stack.push_async_callback(app.stop)
         await app.start()
-        await app.wait(stop.wait())
-        log.info("worker stops", role=name, asked=stop.is_set())
-        asked()
-    late.cancel()
-    if app.crash_reason is not None:
-        raise app.crash_reason
+        await app.wait(end.wait())
+        log.info("worker stops", role=name, asked=end.asked())
+        fault = None if app.crash_reason is None else explained(app.crash_reason)
+        if fault is not None:
+            end.note(fault)
+        end.ask()
+    end.cancel()
+    if fault is not None:
+        raise fault
     log.info("worker stopped", role=name)
 
 
@@ -77,7 +113,7 @@ def _exit_late() -> None:
     os._exit(1)
 
 
-async def require_topics(reader: AIOKafkaConsumer, topics: tuple[Topic, ...]) -> None:
+async def require_topics(reader: AIOKafkaConsumer, topics: Iterable[Topic]) -> None:
     """Check that ``topics`` are there.
 
     Raises:
@@ -90,16 +126,52 @@ async def require_topics(reader: AIOKafkaConsumer, topics: tuple[Topic, ...]) ->
             )
 
 
-async def _watch_ends(settings: Settings, topics: tuple[Topic, ...], progress: Progress) -> None:
-    # Through a connection of its own: a consumer that has stopped fetching must not look idle.
-    async with partition_reader(settings.brokers) as reader:
+async def _watch(
+    settings: Settings, topics: tuple[Topic, ...], progress: Progress, app: faust.App
+) -> None:
+    """Look at the worker's progress until it fails.
+
+    Through a connection of its own: a consumer that has stopped fetching must not look idle.
+
+    Raises:
+        Stalled: it stands still for longer than it may, or a part of it has ended.
+    """
+    silent = False
+    async with partition_reader(settings.kafka) as reader:
         while True:
             try:
-                for topic in topics:
-                    progress.ends(topic.name, await end_offsets(reader, topic.name))
-            except KafkaError as error:
-                log.warning("end offsets not known", cause=type(error).__name__)
-            await asyncio.sleep(_ENDS_EVERY_S)
+                async with asyncio.timeout(_ANSWER_S):
+                    ends = {
+                        (topic.name, partition): end
+                        for topic in topics
+                        for partition, end in (await end_offsets(reader, topic.name)).items()
+                    }
+            except (KafkaError, TimeoutError) as error:
+                progress.unreachable(type(error).__name__)
+                if not silent:
+                    log.warning("Kafka does not answer", cause=type(error).__name__)
+                silent = True
+            else:
+                progress.look(ends, seen_of(app), metrics.read_back())
+                silent = False
+            if not alive(app):
+                raise Stalled("The thread that consumes has ended.", _ANEW)
+            if (reason := progress.fault()) is not None:
+                raise Stalled(reason, _ANEW)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _when_failed(app: faust.App, end: _End) -> Callable[[asyncio.Task[None]], None]:
+    def failed(watch: asyncio.Task[None]) -> None:
+        if watch.cancelled() or (error := watch.exception()) is None or end.asked():
+            return
+        if app.started:
+            give_up(app, error)
+        else:  # what is stuck is the start, and nobody waits for the app yet
+            end.note(explained(error))
+            end.ask()
+
+    return failed
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

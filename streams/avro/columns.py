@@ -6,7 +6,7 @@ a body depends on the schema, the wanted leaves and the body, never on what shar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,8 @@ from streams.avro.layout import Column, lay_out
 from streams.avro.records import Records
 from streams.avro.schemas import AvroType
 
+_FALSE, _TRUE = (pl.lit(byte, pl.Binary) for byte in (b"\x00", b"\x01"))
+"""To Polars' own reader any other byte would be false, a private session's too."""
 MISMATCH = "the body does not match its writer schema"
 
 
@@ -41,8 +43,8 @@ class ColumnDecoder:
     Columns have the physical type of their leaf, whatever its logical type: boolean Boolean, int
     Int32, long Int64, float Float32, double Float64, string and enum String, bytes and fixed
     Binary, an array of these List. A leaf that is null or in a record that is null is null. Text
-    must be UTF-8, an int must fit 32 bits and an enum have a symbol, else the row is bad; in leaves
-    that are not wanted none of this is looked at.
+    must be UTF-8, a boolean 0 or 1, an int fit 32 bits and an enum have a symbol, else the row is
+    bad; in leaves that are not wanted none of this is looked at.
     """
 
     def __init__(self, writer_schema: AvroType, wanted: Sequence[str]) -> None:
@@ -76,7 +78,12 @@ class ColumnDecoder:
 
 
 def _outside(leaf: pl.Series, column: Column) -> NDArray[np.bool_] | None:
-    """Which rows hold a number that the leaf's type does not allow; None where none does."""
+    """Which rows hold a value that the leaf's type does not allow; None where none does."""
+    if column.flag:
+        strange = _each(leaf, lambda each: (each != _FALSE) & (each != _TRUE))
+        if isinstance(leaf.dtype, pl.List):
+            strange = strange.list.any()
+        return strange.fill_null(False).to_numpy() if strange.any() else None
     if column.limits is None:
         return None
     smallest, largest = column.limits
@@ -86,9 +93,18 @@ def _outside(leaf: pl.Series, column: Column) -> NDArray[np.bool_] | None:
     return outside.fill_null(False).to_numpy() if outside.any() else None
 
 
+def _each(leaf: pl.Series, change: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+    """The leaf with every value changed, or every item where it holds arrays."""
+    if isinstance(leaf.dtype, pl.List):
+        return leaf.list.eval(change(pl.element()))
+    return leaf.to_frame().select(change(pl.col(leaf.name))).to_series()
+
+
 def _narrow(leaf: pl.Series, column: Column) -> pl.Series:
     if column.dtype == column.read:
         return leaf
+    if column.flag:
+        return _each(leaf, lambda each: each == _TRUE)
     if column.symbols is None:
         return leaf.cast(column.dtype)
     indices = range(len(column.symbols))

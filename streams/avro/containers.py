@@ -10,7 +10,7 @@ Polars' reader builds the wanted columns and skips the others. Two things make t
 
 Within one body Avro has no check of its own. Bytes altered so that the body still fits the schema
 to the last byte decode to other values; and Polars is lenient, taking every union index but 0 for
-1 and every boolean but 1 for false.
+1.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from numpy.typing import NDArray
 
 from streams.avro.layout import Column, Layout
 from streams.avro.quiet import panics_silenced
-from streams.avro.records import Records
+from streams.avro.records import Fit, Records
 
 NONCE_BYTES = 16
 _END = "end"
 _SYNC = bytes(16)  # would part one block from the next; this container has one
 _HALVED_DOWN_TO = 500
 """In fewer bodies that do not read together, fastavro points out which are worth trying alone."""
+_RESERVED = 64 * 1024 * 1024
+"""Bytes that Polars may set aside for fixed types of rows that it is about to read."""
 
 
 class Containers:
@@ -41,15 +43,23 @@ class Containers:
     def __init__(self, layout: Layout) -> None:
         """Prepare for a layout that is ``columnar``."""
         self._columns = layout.columns
-        self._fields = [*dict.fromkeys(c.steps[0] for c in layout.columns if c.steps), _END]
+        self._fields = [*layout.read_fields, _END]
         self._header = _header(layout)
         self._records = Records(layout)
+        self._leaps = layout.leaps
+        self._together = max(1, _RESERVED // max(1, layout.reserved))
 
     def read(self, bodies: Sequence[bytes]) -> tuple[NDArray[np.int64], list[pl.Series]]:
         """Indices of the bodies that match the schema, ascending, and each wanted leaf of those."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         with panics_silenced():
-            parts = list(self._parts(bodies, range(len(bodies)), nonce))
+            parts = [
+                part
+                for first in range(0, len(bodies), self._together)
+                for part in self._parts(
+                    bodies, range(len(bodies))[first : first + self._together], nonce
+                )
+            ]
         if not parts:
             empty = [pl.Series(column.name, [], column.read) for column in self._columns]
             return np.empty(0, np.int64), empty
@@ -65,16 +75,20 @@ class Containers:
     ) -> Iterator[tuple[Sequence[int], pl.DataFrame]]:
         """Every row that reads, in as few groups as it takes, with what the group reads as.
 
-        fastavro is no judge here, as it is stricter; that it rejects a body is a good guess only.
+        fastavro is no judge here, as it is stricter. That a body is `Fit.ODD` is a good guess only,
+        so it is tried alone, which takes as long as 20 with fastavro. One of another length is
+        bad: both read up to there alike, unless Polars leaps over what fastavro reads.
         """
         frame = self._read([bodies[row] for row in rows], nonce)
         if frame is not None:
             yield rows, frame
         elif guess and 1 < len(rows) <= _HALVED_DOWN_TO:
-            likely = [row for row in rows if self._records.fits(bodies[row])]
+            fits = {row: self._records.fit(bodies[row]) for row in rows}
+            likely = [row for row in rows if fits[row] is Fit.WHOLE]
             yield from self._parts(bodies, likely, nonce, guess=False)
-            for row in sorted(set(rows).difference(likely)):
-                yield from self._parts(bodies, [row], nonce)
+            for row, fit in fits.items():
+                if fit is Fit.ODD or (fit is Fit.OTHER_LENGTH and self._leaps):
+                    yield from self._parts(bodies, [row], nonce)
         elif len(rows) > 1:
             middle = len(rows) // 2
             yield from self._parts(bodies, rows[:middle], nonce, guess)

@@ -2,7 +2,8 @@
 
 Avro writes a record as its fields one after the other, so the fields of a nested record can be
 declared as fields of the top one. Likewise an enum reads as the long of its index, a map as an
-array of entries, text nobody wants as bytes, an int as a long that is checked later. Logical types
+array of entries, text nobody wants as bytes, an int as a long and a wanted boolean as a byte,
+which are checked later. Logical types
 have no bytes, and neither have nulls, empty records and fixed of size 0, which vanish. What this
 buys: a reader that can project onto leaves builds no others, and meets no name, map, enum or
 logical type.
@@ -32,6 +33,9 @@ PRIMITIVES: dict[str, pl.DataType] = {
 }
 """Column type of a leaf, by physical Avro type. An array of one of these is a List of it."""
 
+LARGEST_FIXED = 1024 * 1024
+"""Bytes that all fixed types of a schema may take together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -49,8 +53,15 @@ class Column:
 
     @property
     def fault(self) -> str:
-        """What a value outside `limits` is."""
+        """What a value that its type does not allow is."""
+        if self.flag:
+            return "no boolean"
         return "no 32-bit integer" if self.symbols is None else "no symbol of its enum"
+
+    @property
+    def flag(self) -> bool:
+        """Whether it is read as bytes of which only 0 and 1 are booleans."""
+        return pl.Boolean in (self.dtype, getattr(self.dtype, "inner", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,19 @@ class Layout:
     """Wanted leaves that the writer does not have."""
     columnar: bool
     """Whether Polars can read it: no union but of null and one other type."""
+    reserved: int
+    """Bytes that the fixed types of a row take: readers set them aside before they read any."""
+
+    @property
+    def read_fields(self) -> list[str]:
+        """Fields that hold a wanted leaf, in order wanted; the others are skipped."""
+        return list(dict.fromkeys(column.steps[0] for column in self.columns if column.steps))
+
+    @property
+    def leaps(self) -> bool:
+        """Whether a reader may leap over blocks by the size they claim: an array is skipped."""
+        read = set(self.read_fields)
+        return any(_holds_array(each["type"]) for each in self.fields if each["name"] not in read)
 
 
 def lay_out(writer: AvroType, wanted: Sequence[str]) -> Layout:
@@ -71,8 +95,9 @@ def lay_out(writer: AvroType, wanted: Sequence[str]) -> Layout:
 
     Raises:
         SchemaError: the schema is not usable (`schemas.resolve`) or no record; it has an array
-            whose items take no bytes, so that a short body could claim any number of them; or a
-            wanted leaf has no column: it is a record, a map, a union of several types, a fixed of
+            whose items take no bytes, so that a short body could claim any number of them; its
+            fixed types take more than `LARGEST_FIXED` bytes together; or a wanted leaf has no
+            column: it is a record, a map, a union of several types, a fixed of
             size 0, an array of anything else than primitives, enums and fixed, or sits inside an
             array, map or union of several.
     """
@@ -85,7 +110,7 @@ def lay_out(writer: AvroType, wanted: Sequence[str]) -> Layout:
     for name in absent:
         planner.columns[name] = Column(name, (), pl.Null(), pl.Null())
     columns = tuple(planner.columns[name] for name in wanted)
-    return Layout(fields, columns, absent, planner.columnar)
+    return Layout(fields, columns, absent, planner.columnar, planner.reserved)
 
 
 class _Planner:
@@ -95,6 +120,7 @@ class _Planner:
         self.wanted = wanted
         self.columns: dict[str, Column] = {}
         self.columnar = True
+        self.reserved = 0
         self.serial = count()
 
     def fields(self, record: Schema, path: str | None, steps: tuple[str, ...]) -> list[Schema]:
@@ -143,8 +169,9 @@ class _Planner:
             case "record":
                 return self.record(self.fields(resolved, path, steps))
             case "fixed":
-                size = resolved["size"]
-                return self.named({"type": "fixed", "size": size}) if size else None
+                return self.fixed(resolved["size"])
+            case "boolean" if text == "string":  # wanted
+                return self.fixed(1)
             case "array":
                 return self.array(self.type(resolved["items"], None, (), text))
             case "map":
@@ -154,6 +181,15 @@ class _Planner:
                     self.record([{"name": k, "type": t} for k, t in entry.items() if t is not None])
                 )
         return str(resolved["type"])
+
+    def fixed(self, size: int) -> Schema | None:
+        self.reserved += size
+        if self.reserved > LARGEST_FIXED:
+            raise SchemaError(
+                f"The schema's fixed types take more than {LARGEST_FIXED} bytes together.",
+                "Use bytes instead.",
+            )
+        return self.named({"type": "fixed", "size": size}) if size else None
 
     def array(self, items: AvroType | None) -> Schema:
         if items is None:
@@ -183,6 +219,15 @@ def nullable(resolved: Resolved) -> Schema | None:
     return others[0] if len(others) == 1 else None
 
 
+def _holds_array(physical: AvroType) -> bool:
+    if isinstance(physical, list):
+        return any(map(_holds_array, physical))
+    if isinstance(physical, str):
+        return False
+    within = (each["type"] for each in physical.get("fields", ()))
+    return physical["type"] == "array" or any(map(_holds_array, within))
+
+
 def _no_column(path: str, what: str) -> SchemaError:
     return SchemaError(f"{path} is {what} and cannot be a column.", "Ask for its leaves, or none.")
 
@@ -198,7 +243,9 @@ def _column(path: str, steps: tuple[str, ...], resolved: Schema) -> Column:
         raise _no_column(path, f"of type {leaf}" if item is resolved else f"an array of {leaf}")
     dtype = read = PRIMITIVES[leaf]
     limits = symbols = None
-    if leaf == "int":
+    if leaf == "boolean":
+        read = pl.Binary()
+    elif leaf == "int":
         limits, read = (-(2**31), 2**31 - 1), pl.Int64()
     elif leaf == "enum":
         symbols, read = tuple(item["symbols"]), pl.Int64()

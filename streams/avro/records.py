@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,17 @@ from fastavro import parse_schema, schemaless_reader
 from numpy.typing import NDArray
 
 from streams.avro.layout import Layout
+
+
+class Fit(Enum):
+    """How a body matches a schema."""
+
+    WHOLE = auto()
+    """From end to end."""
+    OTHER_LENGTH = auto()
+    """The schema leads beyond its end, or ends before it."""
+    ODD = auto()
+    """It has what fastavro does not allow: text that is not UTF-8, no such branch of a union."""
 
 
 class Records:
@@ -24,29 +36,37 @@ class Records:
 
     def read(self, bodies: Sequence[bytes]) -> tuple[NDArray[np.int64], list[pl.Series]]:
         """Indices of the bodies that match the schema, ascending, and each wanted leaf of those."""
-        decoded = [(row, self._record(body)) for row, body in enumerate(bodies)]
-        good = [(row, record) for row, record in decoded if record is not None]
+        rows: list[int] = []
+        values: list[list[Any]] = [[] for _ in self._columns]
+        for row, body in enumerate(bodies):
+            record, fit = self._record(body)
+            if fit is not Fit.WHOLE:
+                continue
+            rows.append(row)
+            # Leaf by leaf at once: a record of small items is 200 times as large as its body.
+            for column, found in zip(self._columns, values, strict=True):
+                found.append(_value(record, column.steps))
         leaves = [
-            pl.Series(
-                column.name, [_value(record, column.steps) for _, record in good], column.read
-            )
-            for column in self._columns
+            pl.Series(column.name, found, column.read)
+            for column, found in zip(self._columns, values, strict=True)
         ]
-        return np.array([row for row, _ in good], np.int64), leaves
+        return np.array(rows, np.int64), leaves
 
-    def fits(self, body: bytes) -> bool:
-        """Whether the body matches the schema."""
-        return self._record(body) is not None
+    def fit(self, body: bytes) -> Fit:
+        """How the body matches the schema."""
+        return self._record(body)[1]
 
-    def _record(self, body: bytes) -> dict[str, Any] | None:
+    def _record(self, body: bytes) -> tuple[dict[str, Any], Fit]:
         stream = io.BytesIO(body)
         try:
             record = schemaless_reader(stream, self._schema)
+        except EOFError:
+            return {}, Fit.OTHER_LENGTH
         except Exception:  # fastavro raises whatever the bytes lead it to
-            return None
-        if isinstance(record, dict) and stream.tell() == len(body):
-            return record
-        return None
+            return {}, Fit.ODD
+        if not isinstance(record, dict):
+            return {}, Fit.ODD
+        return record, Fit.WHOLE if stream.tell() == len(body) else Fit.OTHER_LENGTH
 
 
 def _value(record: dict[str, Any], steps: tuple[str, ...]) -> Any:

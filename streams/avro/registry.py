@@ -13,11 +13,13 @@ import aiohttp
 from yarl import URL
 
 from streams.avro.schemas import Schema, Schemas, schema_id
-from streams.errors import RegistryError, UnknownSchemaId
+from streams.errors import RegistryError, SchemaError, UnknownSchemaId
 
 TIMEOUT_S = 10.0
 KNOWN = 1_000
 """Schemas kept, the least recently used given up first. An id never changes its meaning."""
+LARGEST_ANSWER = 4 * 1024 * 1024
+"""Bytes of an answer that are read. Registries take schemas of up to 1 MB as a rule."""
 UNKNOWN = 10_000
 UNKNOWN_S = 10.0
 """Ids that the registry does not know, and for how long it is not asked again, seconds."""
@@ -39,6 +41,8 @@ class Registry(Protocol):
 
         Raises:
             UnknownSchemaId: there is none: the records that carry the id cannot be read.
+            SchemaError: there is one, nested too far or too large to be looked at: they cannot be
+                read either.
             RegistryError: it cannot be known at the moment: try again later.
         """
         ...
@@ -168,17 +172,22 @@ class HttpRegistry:
                 headers={"Content-Type": _MEDIA_TYPE} if body else None,
                 allow_redirects=False,  # to another host it would take the password along
             ) as response:
-                status, text = response.status, await response.text("utf-8", "replace")
+                status, content = response.status, await _limited(response.content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RegistryError(
                 f"The registry at {self._place} cannot be reached: {type(error).__name__}.",
                 "Start it, or correct SOTTOVOCE_REGISTRY_URL.",
             ) from None
-        return self._answer(status, text)
+        if content is None:
+            raise SchemaError(
+                f"The registry's answer is larger than {LARGEST_ANSWER} bytes.",
+                "Register a smaller schema.",
+            )
+        return self._answer(status, content)
 
-    def _answer(self, status: int, text: str) -> dict[str, Any] | None:
+    def _answer(self, status: int, content: bytes) -> dict[str, Any] | None:
         try:
-            answer = json.loads(text)
+            answer = json.loads(content)
         except (ValueError, RecursionError):
             answer = None
         code = answer.get("error_code") if isinstance(answer, dict) else None
@@ -197,9 +206,16 @@ class HttpRegistry:
         """The schema in an answer, None where it is of another kind than Avro."""
         if answer.get("schemaType", "AVRO") != "AVRO":
             return None
+        text = answer.get("schema")
+        if not isinstance(text, str):
+            raise self._strange()
         try:
-            schema = json.loads(answer["schema"])
-        except (KeyError, TypeError, ValueError, RecursionError):
+            schema = json.loads(text)
+        except RecursionError:
+            raise SchemaError(
+                "The registry's schema is nested too far.", "Register a simpler one."
+            ) from None
+        except ValueError:
             raise self._strange() from None
         if isinstance(schema, str):
             schema = {"type": schema}
@@ -225,6 +241,16 @@ _REMEDIES = {
     409: "The schema does not fit earlier versions: run `sottovoce schema check`.",
     422: "The registry takes the schema for invalid: run `sottovoce schema check`.",
 }
+
+
+async def _limited(content: aiohttp.StreamReader) -> bytes | None:
+    """All of it, None if it is too large."""
+    read = bytearray()
+    async for chunk in content.iter_any():
+        read += chunk
+        if len(read) > LARGEST_ANSWER:
+            return None
+    return bytes(read)
 
 
 class _Recent(Generic[K, V]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,20 @@ class Group:
 
     rows: NDArray[np.int64]
     bodies: list[bytes] = field(repr=False)
+
+    def parts(self, size: int) -> Iterator[Group]:
+        """The same in order, in parts of at most ``size`` bytes or one record."""
+        ends = np.cumsum([len(body) for body in self.bodies])
+        first = done = 0
+        while first < len(ends):
+            last = max(first + 1, int(np.searchsorted(ends, done + size, side="right")))
+            yield Group(self.rows[first:last], self.bodies[first:last])
+            first, done = last, int(ends[last - 1])
+
+    def without(self, left_out: NDArray[np.bool_]) -> Group:
+        """The records at which ``left_out`` is false."""
+        kept = np.flatnonzero(~left_out)
+        return Group(self.rows[kept], [self.bodies[each] for each in kept])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,16 @@ The version is pinned in ``deploy/kafka/pom.xml``. The first start copies its ja
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
-from xml.etree import ElementTree
 
-from streams.brokers.process import HOST, REMEDY, Broker, free_port
-from streams.errors import BrokerError
+from streams.brokers import maven
+from streams.brokers.process import HOST, Broker, free_port
 from streams.settings import bundled
 
 _CLUSTER_ID = "c290dG8tdm9jZS1sb2NhbA"  # 16 bytes in base64; any will do
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData")
-_FETCH_S = 600.0
 _FORMAT_S = 60.0
 
 
@@ -27,7 +22,9 @@ class ApacheBroker(Broker):
     """One node of Apache Kafka, broker and controller, with replication 1 and no topic by surprise.
 
     ``properties`` is the whole of its ``server.properties``: our defaults with those given to the
-    constructor laid over them. What is changed there before `start` (a TLS listener, say) holds.
+    constructor laid over them. What is changed there before `start` (a TLS listener, say) holds, as
+    long as `address` answers without TLS or a login. ``format_options`` go to the tool that lays
+    out its folder: ``--add-scram`` makes users.
 
     Raises:
         BrokerError: at start, when Java or Maven is missing or Maven cannot fetch Kafka.
@@ -41,10 +38,11 @@ class ApacheBroker(Broker):
         super().__init__()
         self.controller_port = free_port()
         self.properties = _defaults(self.port, self.controller_port) | dict(properties or {})
+        self.format_options: tuple[str, ...] = ()
         self._cache = cache
 
     def _command(self, folder: Path) -> list[str]:
-        java = _tool("java", "Java 17 or newer")
+        java = maven.tool("java", "Java 17 or newer", "Apache Kafka")
         jars = fetch(self._cache)
         log_config = bundled("deploy") / "kafka" / "log4j2.properties"
         run = [java, *_JVM, f"-Dlog4j2.configurationFile={log_config}", "-cp", f"{jars}/*"]
@@ -58,7 +56,11 @@ class ApacheBroker(Broker):
         properties = self.properties | {"log.dirs": str(config.parent / "data")}
         config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
         tool = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config))
-        _run([*run, *tool], _FORMAT_S, "Apache Kafka cannot lay out its folder.")
+        maven.run(
+            [*run, *tool, *self.format_options],
+            _FORMAT_S,
+            "Apache Kafka cannot lay out its folder.",
+        )
 
 
 def _defaults(port: int, controller_port: int) -> dict[str, str]:
@@ -83,12 +85,7 @@ def _defaults(port: int, controller_port: int) -> dict[str, str]:
 
 def pinned_version(pom: Path) -> str:
     """The Kafka version that ``pom`` pins."""
-    version = ElementTree.parse(pom).findtext(  # noqa: S314 - our own file
-        "m:properties/m:kafka.version", namespaces={"m": "http://maven.apache.org/POM/4.0.0"}
-    )
-    if version is None:
-        raise BrokerError("deploy/kafka/pom.xml names no kafka.version.", "Restore that file.")
-    return version
+    return maven.pinned_version(pom, "kafka")
 
 
 def fetch(cache: Path) -> Path:
@@ -98,55 +95,5 @@ def fetch(cache: Path) -> Path:
         BrokerError: Maven is missing or fails.
     """
     pom = bundled("deploy") / "kafka" / "pom.xml"
-    jars = (cache / pinned_version(pom)).absolute()
-    if jars.is_dir():
-        return jars
-    maven = _tool("mvn", "Apache Maven")
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as half:
-        partial = Path(half).absolute() / "jars"
-        quietly = ("--batch-mode", "--quiet", "--no-transfer-progress", "-Dstyle.color=never")
-        goal = ("dependency:copy-dependencies", "-DincludeScope=runtime")
-        _run(
-            [maven, *quietly, f"--file={pom}", *goal, f"-DoutputDirectory={partial}"],
-            _FETCH_S,
-            "Maven cannot fetch Apache Kafka; check that it reaches its repository.",
-        )
-        try:
-            partial.rename(jars)
-        except OSError as error:
-            if not jars.is_dir():  # else another process was faster
-                raise BrokerError(
-                    f"Kafka's jars cannot be put into {cache}: {error.strerror}.",
-                    "Make it writable.",
-                ) from None
-    return jars
-
-
-def _tool(command: str, what: str) -> str:
-    path = shutil.which(command)
-    if path is None:
-        raise BrokerError(
-            f"Apache Kafka needs {what}, and `{command}` is not on the PATH.",
-            "Install it, or name a Kafka of yours with `--brokers`.",
-        )
-    return path
-
-
-def _run(command: list[str], seconds: float, problem: str) -> None:
-    """Run ``command`` to its end; raise ``problem`` with what it said when it fails."""
-    try:
-        subprocess.run(  # noqa: S603 - a command of our own making
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise BrokerError(f"{problem} It was stopped after {seconds:g} s.", REMEDY) from None
-    except subprocess.CalledProcessError as error:
-        said = " / ".join(str(error.stdout).strip().splitlines()[:3])
-        raise BrokerError(f"{problem} It said: {said}", REMEDY) from None
+    goal = ("dependency:copy-dependencies", "-DincludeScope=runtime")
+    return maven.fetch(cache, pom, "kafka", "Apache Kafka", *goal)

@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaError
 
 from streams.brokers import guard
 from streams.errors import BrokerError
+from streams.settings import Kafka
 
 HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_000)
@@ -48,7 +49,8 @@ def free_port() -> int:
     raise BrokerError("No free port on loopback.", REMEDY)
 
 
-def _someone_listens(port: int) -> bool:
+def someone_listens(port: int) -> bool:
+    """Whether a connection to ``port`` of loopback is taken."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 
@@ -77,6 +79,11 @@ class Broker(ABC):
         """``host:port`` for clients; the same for the life of this object."""
         return f"{HOST}:{self.port}"
 
+    @property
+    def kafka(self) -> Kafka:
+        """The same with how to connect, as clients take it."""
+        return Kafka(self.address)
+
     @abstractmethod
     def _command(self, folder: Path) -> list[str]:
         """Prepare ``folder`` and name the command that serves from it. May block.
@@ -92,7 +99,7 @@ class Broker(ABC):
             BrokerError: its port is in use, what it needs is missing, it ended at once, or it does
                 not answer in time.
         """
-        if _someone_listens(self.port):  # who would answer in our broker's place
+        if someone_listens(self.port):  # who would answer in our broker's place
             raise BrokerError(f"Port {self.port} is in use.", REMEDY)
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="sottovoce-broker-"))
@@ -139,12 +146,16 @@ class Broker(ABC):
     async def _until_it_answers(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         try:
             async with asyncio.timeout(self.start_s):
-                while not await _answers(self.port):
+                while not await self._ready():
                     if process.poll() is not None:
                         raise self._failure(f"ended at once, code {process.returncode}", folder)
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise self._failure(f"does not answer after {self.start_s:g} s", folder) from None
+
+    async def _ready(self) -> bool:
+        """Whether it does what it is started for."""
+        return await _answers(self.port)
 
     def _failure(self, what: str, folder: Path) -> BrokerError:
         """The error of a start that failed, with the end of the broker's own log.
@@ -193,7 +204,7 @@ class Broker(ABC):
 
 async def _answers(port: int) -> bool:
     """Whether a broker on ``port`` answers a metadata request and names itself in it."""
-    if not _someone_listens(port):  # aiokafka would log an error
+    if not someone_listens(port):  # aiokafka would log an error
         return False
     client = AIOKafkaClient(bootstrap_servers=f"{HOST}:{port}")
     try:

@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
 
-from streams.agents.cases import ANSWER_FIELDS
 from streams.agents.codecs import Codecs
 from streams.agents.following import Following
 from streams.agents.reading import RowReader
 from streams.app.roles import open_codecs
 from streams.cli import console, receipt
 from streams.errors import BrokerError, SourceError
-from streams.privacy import keyring, policy, receipts, requests
-from streams.privacy.keyring import Keyring
+from streams.privacy import requests
 from streams.privacy.requests import Refusal, Request
-from streams.privacy.standing import placement
 from streams.settings import Settings
-from streams.topics import PRIVACY_ANSWERS, PRIVACY_RECEIPTS, PRIVACY_REQUESTS, Topic
+from streams.topics import PRIVACY_RECEIPTS, PRIVACY_REQUESTS, Topic
 from streams.transport.producer import open_producer, send_keyed
 from streams.transport.reader import end_offsets, partition_reader
 
@@ -51,8 +47,10 @@ async def ask(
 ) -> bool:
     """Send a request, say its identifier, and show its receipt once there is one.
 
+    Nothing of it needs the key.
+
     Args:
-        settings: with the key ring.
+        settings: how to reach Kafka, among others.
         request: what `prepared` made.
         timeout_s: longest wait; None waits for nothing.
         as_json: whether the receipt is shown as JSON.
@@ -61,18 +59,16 @@ async def ask(
         Whether it was fulfilled, or need not be waited for.
 
     Raises:
-        KeyMaterialError: the settings give no key ring.
         BrokerError: Kafka cannot be reached, or a topic is missing.
     """
-    ring = keyring.load(settings)
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
-        wait = await _Wait.begin(settings, codecs, reader, ring, request)
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
+        receipts = Following(PRIVACY_RECEIPTS, await _ends(reader, PRIVACY_RECEIPTS))
         await _send(settings, codecs, request)
         if timeout_s is None:
             console.out.print(request.request_id, markup=False)
             return True
         console.err.print(f"[dim]request {request.request_id}[/]")
-        record = await wait.receipt(timeout_s)
+        record = await _receipt(receipts, codecs, reader, request.request_id, timeout_s)
     if record is None:
         console.fail(
             f"There is no receipt after {timeout_s:.0f} s.",
@@ -93,7 +89,7 @@ async def status(settings: Settings, request_id: str, *, as_json: bool) -> None:
     Raises:
         SourceError: nothing is known of it.
     """
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         record = None
         for partition in await end_offsets(reader, PRIVACY_RECEIPTS.name):
             found = await newest_receipt(
@@ -135,72 +131,29 @@ async def newest_receipt(
 async def _send(settings: Settings, codecs: Codecs, request: Request) -> None:
     encoder = await codecs.records(PRIVACY_REQUESTS)
     values = encoder.encode([requests.to_record(request)])
-    async with open_producer(settings.brokers, idempotent=settings.idempotence) as producer:
+    async with open_producer(settings.kafka, idempotent=settings.idempotence) as producer:
         await send_keyed(producer, PRIVACY_REQUESTS.name, [(request.user.encode(), values[0])])
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    """Follows the answers and the receipt of one request, from before it is sent."""
-
-    request_id: str
-    partition: int
-    wanted: frozenset[tuple[str, str]]
-    """Digest and store of each answer."""
-    codecs: Codecs
-    reader: AIOKafkaConsumer
-    answers: Following
-    receipts: Following
-
-    @classmethod
-    async def begin(
-        cls,
-        settings: Settings,
-        codecs: Codecs,
-        reader: AIOKafkaConsumer,
-        ring: Keyring,
-        request: Request,
-    ) -> _Wait:
-        """Note where the topics end."""
-        addressed = requests.addresses(policy.load(settings.policy), codecs.schemas, ring)
-        ends = await _ends(reader, PRIVACY_ANSWERS)
-        return cls(
-            request.request_id,
-            placement(ring.subjects().hex(request.user), len(ends)),
-            frozenset(
-                (command.request, store)
-                for command in requests.commands(request, addressed, ring)
-                for store in receipts.STORES[command.action].get(command.audience, ())
-            ),
-            codecs,
-            reader,
-            Following(PRIVACY_ANSWERS, ends),
-            Following(PRIVACY_RECEIPTS, await _ends(reader, PRIVACY_RECEIPTS)),
-        )
-
-    async def receipt(self, timeout_s: float) -> Record | None:
-        """The receipt, once it is there; None if it takes longer."""
-        deadline = time.monotonic() + timeout_s
-        missing = set(self.wanted)
-        rows = RowReader(self.codecs.registry, ANSWER_FIELDS)
-        with console.progress("waiting for the stores", len(missing), "answers") as advance:
-            while True:
-                found = await newest_receipt(
-                    self.receipts, self.codecs, self.reader, self.partition, self.request_id
-                )
-                if found is not None or time.monotonic() >= deadline:
+async def _receipt(
+    follower: Following,
+    codecs: Codecs,
+    reader: AIOKafkaConsumer,
+    request_id: str,
+    timeout_s: float,
+) -> Record | None:
+    """The receipt, once it is there; None if it takes longer."""
+    deadline = time.monotonic() + timeout_s
+    partitions = await end_offsets(reader, PRIVACY_RECEIPTS.name)
+    with console.err.status("waiting for the stores"):
+        while True:
+            for partition in partitions:
+                found = await newest_receipt(follower, codecs, reader, partition, request_id)
+                if found is not None:
                     return found
-                given = await self._given(rows) & missing
-                missing -= given
-                advance(len(given))
-                await asyncio.sleep(_POLL_S)
-
-    async def _given(self, rows: RowReader) -> set[tuple[str, str]]:
-        found = set()
-        async for batch in self.answers.news(self.reader, self.partition):
-            for _, row in (await rows.read(batch.values))[0]:
-                found.add((row["request"], row["store"]))
-        return found
+            if time.monotonic() >= deadline:
+                return None
+            await asyncio.sleep(_POLL_S)
 
 
 async def _ends(reader: AIOKafkaConsumer, topic: Topic) -> dict[int, int]:

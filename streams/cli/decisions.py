@@ -53,7 +53,7 @@ async def send(settings: Settings, decisions: Sequence[Mapping[str, Any]]) -> No
     """
     async with (
         open_codecs(settings) as codecs,
-        open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
+        open_producer(settings.kafka, idempotent=settings.idempotence) as producer,
     ):
         await send_consents(producer, await codecs.records(CONSENT), decisions)
     console.out.print(f"{len(decisions)} decisions sent")
@@ -61,7 +61,7 @@ async def send(settings: Settings, decisions: Sequence[Mapping[str, Any]]) -> No
 
 async def show(settings: Settings, user: str, *, as_json: bool) -> None:
     """Print the decisions of a person that stand."""
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         found = await Holdings(codecs, reader, user).decisions()
     if as_json:
         console.out.print(json.dumps(found, ensure_ascii=False), markup=False)

@@ -20,9 +20,9 @@ from streams.cli.arrival import Pages
 from streams.cli.choose import local_broker
 from streams.cli.processes import Workers
 from streams.cli.summary import Outcome
-from streams.errors import BrokerError
+from streams.errors import BrokerError, SettingsError
 from streams.privacy import keys
-from streams.settings import Settings, load
+from streams.settings import SecurityProtocol, Settings, load
 from streams.sources.detect import History, open_history
 from streams.sources.play import Play
 from streams.sources.simulate import Simulation
@@ -144,6 +144,12 @@ async def _broker(plan: Plan) -> AsyncIterator[str]:
     if plan.brokers is not None:
         yield plan.brokers
         return
+    if load().security_protocol is not SecurityProtocol.PLAINTEXT:
+        raise SettingsError(
+            "A broker of the demo's own has neither TLS nor logins, as security_protocol asks.",
+            "Unset SOTTOVOCE_SECURITY_PROTOCOL and what goes with it, or name your Kafka with "
+            "--brokers.",
+        )
     broker = local_broker(apache=plan.apache)
     with console.err.status(f"starting the {broker.name} broker"):
         await broker.start()
@@ -154,8 +160,8 @@ async def _broker(plan: Plan) -> AsyncIterator[str]:
 
 
 async def _topics(settings: Settings) -> None:
-    await create_topics(settings.brokers, topics.ALL, settings.partitions, settings.replication)
-    async with partition_reader(settings.brokers) as reader:
+    await create_topics(settings.kafka, topics.ALL, settings.partitions, settings.replication)
+    async with partition_reader(settings.kafka) as reader:
         ends = await end_offsets(reader, topics.PLAYS.name)
     if any(ends.values()):
         raise BrokerError(

@@ -32,13 +32,13 @@ def settings(current: Settings) -> None:
 async def create_topics(current: Settings) -> None:
     """Create what is missing."""
     wanted = _wanted(current)
-    for made in await create(current.brokers, wanted, current.partitions, current.replication):
+    for made in await create(current.kafka, wanted, current.partitions, current.replication):
         console.out.print(f"{'created' if made.new else 'exists '}  {made.name}")
 
 
 async def list_topics(current: Settings) -> None:
     """Topics as designed beside what the cluster has."""
-    counts = await partition_counts(current.brokers)
+    counts = await partition_counts(current.kafka)
     table = Table("topic", "zone", "partitions", "kept", "key", "holds", box=None)
     wanted = _wanted(current)
     for topic in wanted:
@@ -50,6 +50,16 @@ async def list_topics(current: Settings) -> None:
     console.out.print(table)
     if any(topic.name not in counts for topic in wanted):
         console.err.print("[dim]`sottovoce topics create` makes the missing ones.[/]")
+
+
+def access_lists(current: Settings) -> None:
+    """The script of access lists, as the roles and the policy ask for."""
+    from streams.app import access
+    from streams.privacy import policy
+
+    console.out.print(
+        access.script(policy.load(current.policy)), end="", markup=False, soft_wrap=True
+    )
 
 
 def _wanted(current: Settings) -> tuple[topics.Topic, ...]:

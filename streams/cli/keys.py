@@ -175,7 +175,7 @@ async def request_rekey_all(settings: Settings) -> int:
 
     async with (
         open_codecs(settings) as codecs,
-        open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
+        open_producer(settings.kafka, idempotent=settings.idempotence) as producer,
     ):
         accounts = await _accounts(settings, codecs)
         encoder, now_ms = await codecs.records(PRIVACY_REQUESTS), _now_ms()
@@ -208,8 +208,8 @@ async def delete_links(settings: Settings) -> None:
     from streams.transport.reader import end_offsets, partition_reader
 
     async with (
-        partition_reader(settings.brokers) as reader,
-        admin_client(settings.brokers) as admin,
+        partition_reader(settings.kafka) as reader,
+        admin_client(settings.kafka) as admin,
     ):
         ends = await end_offsets(reader, PRIVACY_REKEYS.name)
         _require(PRIVACY_REKEYS.name, list(ends))
@@ -237,7 +237,7 @@ async def _accounts(settings: Settings, codecs: Codecs) -> list[str]:
     from streams.transport.reader import end_offsets, partition_reader, read_span
 
     newest: dict[bytes | None, str | None] = {}
-    async with partition_reader(settings.brokers) as reader:
+    async with partition_reader(settings.kafka) as reader:
         numbers = list(await end_offsets(reader, CONSENT.name))
         _require(CONSENT.name, numbers)
         for number in numbers:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from streams import __version__
-from streams.cli import consent, console, keys, notice, options, privacy, rejected
+from streams.cli import consent, console, keys, notice, offsets, options, privacy, rejected, stores
 from streams.errors import SottoVoceError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(schema_app, name="schema")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(keys.app, name="keys")
+app.add_typer(offsets.app, name="offsets")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(consent.app, name="consent")
@@ -115,7 +116,9 @@ def worker(
 
 @app.command(epilog="Example: sottovoce replay ~/listens.jsonl --user me --grant personalization")
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="History files or folders.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="History files or folders, to be sent as plays.")
+    ] = None,
     user: Annotated[
         str, typer.Option(help="User id for formats that carry none (Spotify).")
     ] = "me",
@@ -125,14 +128,37 @@ def replay(
             help="Send the listeners' consent to this purpose, for all plays; repeatable."
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Instead of files: have the gate process the plays in Kafka again from beginning, "
+            "an offset, or a time (ISO 8601, UTC) they came at.",
+        ),
+    ] = None,
+    partition: Annotated[
+        int | None, typer.Option(min=0, help="With --from: that partition of plays only.")
+    ] = None,
     rate: Rate = None,
     brokers: options.Brokers = None,
 ) -> None:
-    """Send listening histories: ListenBrainz, Last.fm 1K, Spotify extended or account data."""
+    """Send listening histories, or have plays that Kafka holds processed again (--from).
+
+    Histories are of ListenBrainz, Last.fm 1K, Spotify extended or account data. With --from no gate
+    may run; what comes out of it again is skipped by position, so no result changes.
+    """
+    if (start is None) == (not files):
+        raise typer.BadParameter("Name files, or --from, not both.")
+    settings = options.settings(brokers)
+    if start is not None:
+        from streams.cli import resuming
+
+        options.run(resuming.again(settings, start, partition))
+        return
     from streams.cli import produce
 
     purposes = [each.value for each in grant or ()]
-    options.run(produce.replay(options.settings(brokers), files, user, rate, purposes))
+    options.run(produce.replay(settings, files or [], user, rate, purposes))
 
 
 @app.command(epilog="Example: sottovoce simulate --plays 1000000 --rate 2000")
@@ -191,11 +217,14 @@ def report(
 
 
 @app.command(epilog="Example: sottovoce doctor --brokers kafka:9092")
-def doctor(brokers: options.Brokers = None) -> None:
-    """Check this machine and configuration; say what is missing and what to do."""
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="One JSON list of what was found.")] = False,
+    brokers: options.Brokers = None,
+) -> None:
+    """Find what is wrong with machine, configuration, Kafka and workers; say what to do."""
     from streams.cli import doctor as checks
 
-    healthy = options.run(checks.run(options.settings(brokers)))
+    healthy = options.run(checks.run(options.settings(brokers), as_json=json))
     raise typer.Exit(console.OK if healthy else console.FAILED)
 
 
@@ -207,6 +236,9 @@ def settings() -> None:
     describe.settings(options.settings())
 
 
+app.command("backup", epilog="Example: sottovoce backup /backups/monday")(stores.backup)
+app.command("restore", epilog="Example: sottovoce restore /backups/monday")(stores.restore)
+app.command("rebuild", epilog="Example: sottovoce rebuild taste")(stores.rebuild)
 app.command("notice", epilog="Example: sottovoce notice --format html > notice.html")(notice.notice)
 
 
@@ -224,6 +256,14 @@ def topics_list(brokers: options.Brokers = None) -> None:
     from streams.cli import describe
 
     options.run(describe.list_topics(options.settings(brokers)))
+
+
+@topics_app.command("acls", epilog="Example: sottovoce topics acls > deploy/kafka/acls.sh")
+def topics_acls() -> None:
+    """Print the script that gives each user of Kafka the rights it needs and no others."""
+    from streams.cli import describe
+
+    describe.access_lists(options.settings())
 
 
 @schema_app.command("check", epilog="Example: sottovoce schema check || exit 1")

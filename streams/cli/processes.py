@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +49,19 @@ class Workers:
         port: int = 0,
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("streams",),
     ) -> Worker:
-        """Start the worker of ``role``; it also ends by itself when this process is gone."""
+        """Start the worker of ``role``; it also ends by itself when this process is gone.
+
+        ``program`` is a module that does as ``streams`` does, and arguments that come first.
+        """
         own = {**({"SOTTOVOCE_WEB_PORT": str(port)} if port else {}), **(environment or {})}
         stream = log.open("ab") if log else None
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "streams",
+                *program,
                 "worker",
                 role,
                 "--until-eof",

@@ -63,7 +63,7 @@ async def send_plays(
     sent = Sent()
     async with (
         open_codecs(settings) as codecs,
-        open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
+        open_producer(settings.kafka, idempotent=settings.idempotence) as producer,
     ):
         encoder = await codecs.records(PLAYS)
         partitions = await partitions_of(producer, PLAYS.name)
@@ -187,7 +187,7 @@ async def send_catalogue(
     entries = list(entries)
     async with (
         open_codecs(settings) as codecs,
-        open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
+        open_producer(settings.kafka, idempotent=settings.idempotence) as producer,
     ):
         encoder = await codecs.records(CATALOGUE)
         # One partition: the order of two entries of an artist decides, and a catalogue is small.

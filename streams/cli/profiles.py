@@ -32,7 +32,7 @@ async def show(
 ) -> None:
     """Print profiles, the newest of each listener unless ``follow``."""
     wanted = _pseudonym(settings, user) if user is not None else listener
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         registry = codecs.registry
         with console.err.status("reading profiles"):
             newest = await newest_profiles(reader, registry, wanted)

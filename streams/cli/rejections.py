@@ -49,7 +49,7 @@ async def list_all(settings: Settings, limit: int, *, as_json: bool) -> None:
     """Print how many records were rejected, by topic, reason and schema, and the newest of them."""
     counts: Counter[tuple[str, str, int | None]] = Counter()
     newest = pl.DataFrame()
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         async for frame in _read(codecs, reader, METADATA):
             for topic, reason, schema_id in frame.select("topic", "reason", "schema_id").rows():
                 counts[topic, reason, schema_id] += 1
@@ -78,7 +78,7 @@ async def show(settings: Settings, position: Position, *, payload: bool) -> None
     """
     columns = (*METADATA, *PAYLOAD) if payload else METADATA
     found: dict[str, Any] | None = None
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         async for frame in _read(codecs, reader, columns):
             here = frame.filter(
                 (pl.col("topic") == position.topic)
@@ -115,9 +115,9 @@ async def replay(
     counts: Counter[str] = Counter()
     async with (
         open_codecs(settings) as codecs,
-        partition_reader(settings.brokers) as reader,
-        partition_reader(settings.brokers) as originals,
-        open_producer(settings.brokers, idempotent=settings.idempotence) as producer,
+        partition_reader(settings.kafka) as reader,
+        partition_reader(settings.kafka) as originals,
+        open_producer(settings.kafka, idempotent=settings.idempotence) as producer,
     ):
         again = _Replay(producer, originals, counts, dry_run=dry_run)
         async for frame in _read(codecs, reader, (*PLACE, "reason", *PAYLOAD)):

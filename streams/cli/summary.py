@@ -34,7 +34,7 @@ class Outcome:
 
 async def sample_profile(settings: Settings) -> dict[str, Any] | None:
     """The newest profile of the listener in the middle, by number of listens."""
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         profiles = await newest_profiles(reader, codecs.registry)
     ordered = sorted(profiles.values(), key=lambda each: (each["listens"], each["listener"]))
     return ordered[len(ordered) // 2] if ordered else None

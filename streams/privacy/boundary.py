@@ -35,7 +35,17 @@ PRIVATE_RULE = "private_session"
 CONSENT_RULE = "no_consent"
 USER = "user_id"
 
+LONGEST_TEXT = 1_000
+"""Bytes a text of a play may have, in UTF-8: what taste keeps of a listener stays bounded by it."""
+MOST_ITEMS = 100
+"""Items an array of a play may have."""
+
 _ROW = "row"
+_PART_BYTES = 8 * 1024 * 1024
+"""Decoded at a time. Columns can be 16 times as large as bodies that are made for it."""
+LONGEST_DETAIL = 500
+"""Characters: what is wrong with a schema may name a field whose name has any length."""
+_MOST_LANES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,15 @@ class Rejection:
     reason: Reason
     detail: str
     schema_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a play may be; times in milliseconds since 1970-01-01 UTC, sizes in bytes."""
+
+    earliest_ms: int
+    future_tolerance_ms: int
+    largest: int
 
 
 @dataclass(slots=True)
@@ -101,8 +120,7 @@ class Boundary:
         rules: Policy,
         ring: Keyring,
         listen_rule: ListenRule,
-        earliest_ms: int,
-        future_tolerance_ms: int,
+        limits: Limits,
     ) -> None:
         """Plan for the audiences that ``listen_schemas`` names."""
 
@@ -117,8 +135,7 @@ class Boundary:
         self._compile = compiled
         self._purposes = {name: rules.audiences[name].purpose for name in listen_schemas}
         self._subjects = ring.subjects()
-        self._earliest_ms = earliest_ms
-        self._future_tolerance_ms = future_tolerance_ms
+        self._limits = limits
         self._lanes: dict[int, _Lane | _Closed] = {}
         self._none = {
             audience: _no_listens(plan) for audience, plan in self._compile(play_schema).items()
@@ -126,14 +143,26 @@ class Boundary:
         self._nobody = pl.DataFrame(schema={USER: pl.String, SUBJECT: pl.String})
 
     def missing(self, schema_ids: Iterable[int]) -> set[int]:
-        """Which of these to look up: new ones, and those that were unknown before."""
-        return {number for number in schema_ids if not self._decided(self._lanes.get(number))}
+        """Which of these to look up: new ones, and those that were unknown before.
+
+        Forgets the unknown ones, and all that are not asked for here when there are many.
+        """
+        wanted = set(schema_ids)
+        crowded = len(self._lanes) > _MOST_LANES
+        self._lanes = {
+            number: lane
+            for number, lane in self._lanes.items()
+            if self._decided(lane) and (number in wanted or not crowded)
+        }
+        return wanted.difference(self._lanes)
+
+    def unknown(self, schema_id: int) -> bool:
+        """Whether it was closed because nobody knows the schema."""
+        return not self._decided(self._lanes[schema_id])
 
     @staticmethod
-    def _decided(lane: _Lane | _Closed | None) -> bool:
-        return isinstance(lane, _Lane) or (
-            lane is not None and lane.reason is not Reason.UNKNOWN_SCHEMA
-        )
+    def _decided(lane: _Lane | _Closed) -> bool:
+        return isinstance(lane, _Lane) or lane.reason is not Reason.UNKNOWN_SCHEMA
 
     def open(self, schema_id: int, writer_schema: Any) -> str | None:
         """Plan a writer schema. One that cannot be planned is closed: the problem is returned."""
@@ -143,13 +172,18 @@ class Boundary:
             wanted |= dict.fromkeys((USER, *READS))
             self._lanes[schema_id] = _Lane(plans, ColumnDecoder(writer_schema, tuple(wanted)))
         except (PolicyError, SchemaError) as error:
-            self.close(schema_id, Reason.UNPLANNABLE_SCHEMA, error.problem)
-            return error.problem
+            return self._unplannable(schema_id, error.problem[:LONGEST_DETAIL])
+        except Exception as error:  # whatever odd JSON leads to; its message may quote anything
+            return self._unplannable(schema_id, f"it cannot be read: {type(error).__name__}")
         return None
+
+    def _unplannable(self, schema_id: int, problem: str) -> str:
+        self.close(schema_id, Reason.UNPLANNABLE_SCHEMA, problem)
+        return problem
 
     def close(self, schema_id: int, reason: Reason, detail: str) -> None:
         """Have every record of this schema rejected."""
-        self._lanes[schema_id] = _Closed(reason, detail)
+        self._lanes[schema_id] = _Closed(reason, detail[:LONGEST_DETAIL])
 
     def cross(
         self, batch: RecordBatch, split: wire.Split, permissions: Permissions, now_ms: int
@@ -184,13 +218,34 @@ class Boundary:
         now_ms: int,
         crossing: Crossing,
     ) -> Iterator[dict[str, pl.DataFrame]]:
-        """By audience its listens; by `USER` the people behind them."""
-        lane, rows = self._lanes[schema_id], group.rows
+        """Part by part: by audience its listens; by `USER` the people behind them."""
+        lane = self._lanes[schema_id]
+        large = np.array([len(body) > self._limits.largest for body in group.bodies])
+        if large.any():
+            detail = "larger than SOTTOVOCE_LARGEST_PLAY"
+            crossing.rejections += [
+                Rejection(row, Reason.OVERSIZED, detail, schema_id)
+                for row in group.rows[large].tolist()
+            ]
+            group = group.without(large)
         if isinstance(lane, _Closed):
             crossing.rejections += [
-                Rejection(row, lane.reason, lane.detail, schema_id) for row in rows.tolist()
+                Rejection(row, lane.reason, lane.detail, schema_id) for row in group.rows.tolist()
             ]
             return
+        for part in group.parts(_PART_BYTES):
+            yield self._cross_part(lane, schema_id, part, permissions, now_ms, crossing)
+
+    def _cross_part(
+        self,
+        lane: _Lane,
+        schema_id: int,
+        group: wire.Group,
+        permissions: Permissions,
+        now_ms: int,
+        crossing: Crossing,
+    ) -> dict[str, pl.DataFrame]:
+        rows = group.rows
         decoded = lane.decoder.decode(group.bodies)
         crossing.fallback |= decoded.fallback
         crossing.rejections += [
@@ -215,12 +270,12 @@ class Boundary:
                 crossing.treated[audience, leaf.tag, leaf.treatment] += len(plays)
         crossing.filtered[CONSENT_RULE] += int((~allowed).sum())
         part[USER] = public.select(USER, SUBJECT).filter(pl.Series(allowed))
-        yield part
+        return part
 
     def _reject_unfit(
         self, plays: pl.DataFrame, plan: Plan, schema_id: int, now_ms: int, crossing: Crossing
     ) -> pl.DataFrame:
-        rules = list(self._rules(plan, now_ms))
+        rules = [*self._rules(plan, now_ms), *_bounds(plays.schema)]
         if not plays.select(pl.any_horizontal(broken for broken, _, _ in rules).any()).item():
             return plays
         for broken, reason, detail in rules:
@@ -238,12 +293,28 @@ class Boundary:
         for path in ("user_id", "artist.name"):
             yield pl.col(path).str.strip_chars() == "", Reason.MISSING_FIELD, path
         started = pl.col("started_at")
-        yield started < self._earliest_ms, Reason.IMPOSSIBLE_TIME, "started_at before the earliest"
-        latest = now_ms + self._future_tolerance_ms
+        earliest = self._limits.earliest_ms
+        yield started < earliest, Reason.IMPOSSIBLE_TIME, "started_at before the earliest"
+        latest = now_ms + self._limits.future_tolerance_ms
         yield started > latest, Reason.IMPOSSIBLE_TIME, "started_at in the future"
         if "ms_played" in plan.wanted:
             negative = (pl.col("ms_played") < 0).fill_null(False)
             yield negative, Reason.INVALID_VALUE, "ms_played below zero"
+
+
+def _bounds(schema: Mapping[str, pl.DataType]) -> Iterator[tuple[pl.Expr, Reason, str]]:
+    for path, dtype in schema.items():
+        texts = pl.col(path)
+        if dtype == pl.List(pl.String):
+            many = (texts.list.len() > MOST_ITEMS).fill_null(False)
+            yield many, Reason.INVALID_VALUE, f"{path} with more than {MOST_ITEMS} items"
+            sizes = texts.list.eval(pl.element().str.len_bytes()).list.max()
+        elif dtype == pl.String:
+            sizes = texts.str.len_bytes()
+        else:
+            continue
+        long = (sizes > LONGEST_TEXT).fill_null(False)
+        yield long, Reason.INVALID_VALUE, f"{path} longer than {LONGEST_TEXT} bytes"
 
 
 def from_settings(settings: Settings, schemas: Schemas, rules: Policy, ring: Keyring) -> Boundary:
@@ -261,8 +332,11 @@ def from_settings(settings: Settings, schemas: Schemas, rules: Policy, ring: Key
         rules=rules,
         ring=ring,
         listen_rule=settings.listen_rule,
-        earliest_ms=settings.earliest * 1_000,
-        future_tolerance_ms=settings.future_tolerance_s * 1_000,
+        limits=Limits(
+            earliest_ms=settings.earliest * 1_000,
+            future_tolerance_ms=settings.future_tolerance_s * 1_000,
+            largest=settings.largest_play,
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from streams import topics
 from streams.avro import schemas as schema_files
 from streams.avro.schemas import Resolved, Schema, Schemas, is_record
 from streams.privacy import lineage, policy, stores, tags
+from streams.privacy.boundary import USER
 from streams.privacy.derive import DERIVATIONS, PRIVATE_SESSION
 from streams.privacy.keys import KEY_BYTES, PseudonymKey
 from streams.privacy.permission import READS
@@ -40,7 +41,6 @@ SERVICE_USE, LEGAL_USE = "essential.service.operations", "essential.legal_obliga
 OPERATIONS = "system.operations"
 """Fides category of what is about the processing and not about a person."""
 
-_USER = "user_id"
 """What consent and requests are looked up by."""
 _MARKS = re.compile(r"\[\]|\{\}|<[^>]*>")
 
@@ -282,7 +282,7 @@ def _reads(column: lineage.Field) -> tuple[str, ...]:
 
 
 def _checks(path: str) -> Iterator[str]:
-    if path in (_USER, *READS):
+    if path in (USER, *READS):
         yield PERMISSION
     if path == PRIVATE_SESSION:
         yield SESSION

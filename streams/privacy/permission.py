@@ -3,7 +3,7 @@
 People are known by their subject alone, the keyed digest of the account that no rotation changes.
 A decision holds from the event after it: a play that began before it needs an earlier one, or a
 grant that says from when it is effective. Kept is the latest decision per purpose, as the compacted
-topic keeps it. In memory some 150 bytes a person, for everyone who ever decided or asked something.
+topic keeps it, for everyone who ever decided or asked something.
 """
 
 from __future__ import annotations

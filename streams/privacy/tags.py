@@ -34,13 +34,15 @@ MAX_DEPTH = 64
 """Refused beyond this, long before Python's own recursion limit."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WILDCARD = re.compile(r"\*\*|\*|\?|[^*?]+")
+_WILDCARD = re.compile(r"\*\*|\*|\?|[^*?]", re.DOTALL)
 
 Tags = frozenset[str]
 Node = object
 """A piece of schema JSON: a name, a list (union) or an object."""
 Object = Mapping[str, Node]
-Patterns = list[tuple[re.Pattern[str], Tags]]
+Pattern = list[str]
+"""Its wildcards, and the characters between them."""
+Patterns = list[tuple[Pattern, Tags]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ class _Walk:
         return self._named[full]
 
     def _external_tags(self, name: str) -> Tags:
-        return _union(tags for pattern, tags in self._external if pattern.fullmatch(name))
+        return _union(tags for pattern, tags in self._external if _matches(pattern, name))
 
 
 def _define(node: Node, place: _Place, named: dict[str, _Definition]) -> None:
@@ -325,13 +327,44 @@ def _external(schema: Object) -> Patterns:
 
 
 def _patterns(tags: Mapping[str, Node]) -> Patterns:
-    return [(_regex(pattern), _as_tags(given)) for pattern, given in tags.items()]
+    return [(_parsed(pattern), _as_tags(given)) for pattern, given in tags.items()]
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
-    parts = {"**": ".*", "*": r"[^.]*", "?": r"[^.]"}
-    text = pattern.replace("**.*", "**")
-    return re.compile("".join(parts.get(p) or re.escape(p) for p in _WILDCARD.findall(text)))
+def _parsed(pattern: str) -> Pattern:
+    return _WILDCARD.findall(pattern.replace("**.*", "**"))
+
+
+def _matches(pattern: Pattern, name: str) -> bool:
+    """Whether all of ``name`` matches, in time of its length times that of the pattern.
+
+    Python's regular expressions would try every way to share the name among several wildcards,
+    which takes years for a pattern that is made for it.
+    """
+    ends = {0}
+    for piece in pattern:
+        if piece == "**":
+            ends = set(range(min(ends), len(name) + 1))
+        elif piece == "*":
+            ends = _within_a_part(ends, name)
+        else:
+            ends = {
+                end + 1
+                for end in ends
+                if end < len(name) and (name[end] == piece or (piece == "?" and name[end] != "."))
+            }
+        if not ends:
+            return False
+    return len(name) in ends
+
+
+def _within_a_part(starts: set[int], name: str) -> set[int]:
+    """Where a piece of any length but without a dot can end."""
+    ends: set[int] = set()
+    for start in sorted(starts):
+        if start not in ends:
+            dot = name.find(".", start)
+            ends |= set(range(start, (len(name) if dot < 0 else dot) + 1))
+    return ends
 
 
 def _invalid(problem: str) -> SchemaError:

@@ -1,10 +1,10 @@
 """A listener's state as bytes, for the changelog: `encode` and `decode`, many listeners at once.
 
-A body is one `HEADER`, then the rows of `TOTALS`, `ARTISTS`, `GENRES` and `RHYTHM` (as many as the
+A state is one `HEADER`, then the rows of `TOTALS`, `ARTISTS`, `GENRES` and `RHYTHM` (as many as the
 header says), the lengths of the artists' and then the genres' names in characters (``<u4`` each),
 and the names themselves, UTF-8, without separators. Everything is little-endian and unpadded.
 ``item`` counts the listener's own names, which ascend, so a body needs nothing beside it, and the
-same plays give the same bytes.
+same plays give the same bytes. A body is that, packed (`packing`); `PLAIN` bodies are not.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
+from struct import Struct
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import StateError
+from streams.taste import packing
 from streams.taste.decay import TERMS, Ints
 from streams.taste.increments import TOTALS_COLUMNS
 from streams.taste.rows import Block, packed, starts
 from streams.taste.snapshot import Heads, Named, Snapshot
 
-VERSION: Final = 1
+PLAIN: Final = 1
+"""First byte of a state, and of a body that an earlier release wrote."""
+VERSION: Final = 2
 """First byte of a body; another value means another layout."""
 
 HEADER: Final = np.dtype(
@@ -65,6 +69,12 @@ _SECTIONS: Final = {
     "artist_names": LENGTH,
     "genre_names": LENGTH,
 }
+_WIDTHS: Final = tuple(layout.itemsize for layout in _SECTIONS.values())
+_KNOWN: Final = {bytes((PLAIN,)), bytes((VERSION,))}
+_OFFSET: Final = Struct("<Bq")
+"""How a `HEADER` and a body begin."""
+_COUNTS: Final = Struct(f"<{len(_SECTIONS)}I")
+"""How a `HEADER` ends."""
 _HEADS: Final = ("offset", "epoch", "first", "last", "plays", "listens")
 
 
@@ -81,7 +91,7 @@ def encode(snapshot: Snapshot) -> list[bytes]:
         (np.fromiter(map(len, genres.texts), LENGTH), genres.owner),
     )
     header = np.zeros(count, HEADER)
-    header["version"] = VERSION
+    header["version"] = PLAIN
     for name in _HEADS:
         header[name] = getattr(snapshot.heads, name)
     for name, (_, owner) in zip(_SECTIONS, sections, strict=True):
@@ -89,7 +99,21 @@ def encode(snapshot: Snapshot) -> list[bytes]:
     columns = [_cut(header, np.arange(count), count)]
     columns += [_cut(table, owner, count) for table, owner in sections]
     columns.append(_joined(artists, genres, count))
-    return [b"".join(row) for row in zip(*columns, strict=True)]
+    offsets = snapshot.heads.offset.tolist()
+    return [
+        packing.packed(VERSION, offset, head, zip(tables, _WIDTHS, strict=True), names)
+        for offset, head, *tables, names in zip(offsets, *columns, strict=True)
+    ]
+
+
+def offsets(bodies: Sequence[bytes]) -> list[int]:
+    """The highest offset of `listens` that each body includes.
+
+    Raises:
+        StateError: a body is of another version or shorter than its header.
+    """
+    _check(bodies)
+    return [offset for _, offset in map(_OFFSET.unpack_from, bodies)]
 
 
 def decode(listeners: Sequence[str], bodies: Sequence[bytes]) -> Snapshot:
@@ -98,18 +122,28 @@ def decode(listeners: Sequence[str], bodies: Sequence[bytes]) -> Snapshot:
     Raises:
         StateError: a body is of another version, or too short, too long or otherwise no body.
     """
-    if any(body[:1] != bytes((VERSION,)) for body in bodies):
+    _check(bodies)
+    try:
+        return _decoded(list(listeners), [plain(body) for body in bodies])
+    except (ValueError, IndexError) as error:
+        raise _damaged() from error
+
+
+def _check(bodies: Sequence[bytes]) -> None:
+    if not {body[:1] for body in bodies} <= _KNOWN:
         raise StateError(
             "A body in taste-state has a version that this release does not know.",
             "Run the release that wrote it, or empty the topic and fold `listens` again.",
         )
-    try:
-        return _decoded(list(listeners), bodies)
-    except (ValueError, IndexError) as error:
-        raise StateError(
-            "A body in taste-state is damaged.",
-            "Delete that listener's record and fold `listens` again.",
-        ) from error
+    if min(map(len, bodies), default=_OFFSET.size) < _OFFSET.size:
+        raise _damaged()
+
+
+def _damaged() -> StateError:
+    return StateError(
+        "A body in taste-state is damaged.",
+        "Delete that listener's record and fold `listens` again.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +219,28 @@ def _joined(artists: _Items, genres: _Items, count: int) -> Iterator[bytes]:
         yield "".join(artists.texts[a:b] + genres.texts[c:d]).encode()
 
 
+def plain(body: bytes) -> bytes:
+    """The state in a body of either version.
+
+    Raises:
+        ValueError: the body is damaged.
+    """
+    if body[0] == PLAIN:
+        return body
+    packed = packing.unpacked(body)
+    if len(packed) < HEADER.itemsize:
+        raise ValueError("shorter than a header")
+    counts = _COUNTS.unpack_from(packed, HEADER.itemsize - _COUNTS.size)
+    sizes = [count * width for count, width in zip(counts, _WIDTHS, strict=True)]
+    return packing.straight(packed, HEADER.itemsize, zip(sizes, _WIDTHS, strict=True))
+
+
 def _decoded(listeners: list[str], bodies: Sequence[bytes]) -> Snapshot:
-    if any(len(body) < HEADER.itemsize for body in bodies):
+    if min(map(len, bodies), default=HEADER.itemsize) < HEADER.itemsize:
         raise ValueError("shorter than a header")
     header = np.frombuffer(b"".join(body[: HEADER.itemsize] for body in bodies), HEADER)
     counts = np.stack([header[name] for name in _SECTIONS]).astype(np.int64)
-    sizes = counts * np.array([[layout.itemsize] for layout in _SECTIONS.values()])
+    sizes = counts * np.array([[width] for width in _WIDTHS])
     ends = HEADER.itemsize + np.cumsum(sizes, axis=0)
     if any(len(body) < end for body, end in zip(bodies, ends[-1].tolist(), strict=True)):
         raise ValueError("shorter than its header says")

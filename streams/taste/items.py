@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from streams.taste import decay
 from streams.taste.decay import Ints
 from streams.taste.names import Names
 from streams.taste.ranking import pruned
-from streams.taste.rows import Block, Rows, combine
+from streams.taste.rows import Block, Mask, Rows, combine
 from streams.taste.snapshot import Named, renumbered
 
 _SPARE_NAMES: Final = 1_024
@@ -34,6 +35,15 @@ class Items:
     def put(self, slots: Ints, named: Named) -> None:
         """Make ``named`` the rows of ``slots``."""
         self.rows.put(slots, renumbered(named.block, self.names.ids(named.names)))
+
+    def touched(self, block: Block, name: str | None, start: int, until: int) -> Mask:
+        """Which rows are of ``name`` (None: any), in half years that ``[start, until)``, ms,
+        touches."""
+        unit = decay.BAND * decay.MINUTE_MS
+        touched: Mask = ((block.band + 1) * unit > start) & (block.band * unit < until)
+        if name is not None:
+            touched &= block.item == self.names.get(name, -1)
+        return touched
 
     def forget_names(self) -> None:
         """Give back the names that no row uses, once they may be as many as those in use."""

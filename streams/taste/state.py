@@ -16,20 +16,12 @@ import numpy as np
 import polars as pl
 
 from streams.errors import StateError
-from streams.taste import codec, decay, profile
+from streams.taste import codec, decay, increments, profile
 from streams.taste.decay import Ints
-from streams.taste.increments import (
-    ARTIST_COLUMNS,
-    COLUMNS,
-    GENRE_COLUMNS,
-    RHYTHM_COLUMNS,
-    TOTALS_COLUMNS,
-    heads,
-    increments,
-)
 from streams.taste.items import Items
 from streams.taste.names import Names
-from streams.taste.rows import Block, Mask, Rows, combine, less
+from streams.taste.resting import Resting
+from streams.taste.rows import Block, Rows, combine, less
 from streams.taste.snapshot import NOTHING, Heads, Snapshot, Span
 
 _PENDING: Final = 262_144
@@ -68,17 +60,22 @@ class TasteState:
     """State of the listeners of one partition of ``listens``. Not for several threads at once.
 
     Memory is bounded by the number of listeners: each has at most twice the artists and genres of
-    ``bounds``, with one row for each half year in which it was heard.
+    ``bounds``, with one row for each half year in which it was heard. Who was loaded *rests*, as
+    the body that was loaded, until something is asked or folded of them: only then it is decoded,
+    so a takeover costs what reading costs, and who is never heard again takes half the memory.
     """
 
     def __init__(self, bounds: Bounds) -> None:
         self._slots = Names()
+        self._resting = Resting()
         self._heads = Heads.blank(0)
         self._newest = NOTHING
-        self._totals = Rows(TOTALS_COLUMNS)
-        self._rhythm = Rows(RHYTHM_COLUMNS)
-        self._artists = Items(ARTIST_COLUMNS, decay.WEIGHT, bounds.top_artists, least=True)
-        self._genres = Items(GENRE_COLUMNS, decay.GENRE_WEIGHT, bounds.top_genres)
+        self._totals = Rows(increments.TOTALS_COLUMNS)
+        self._rhythm = Rows(increments.RHYTHM_COLUMNS)
+        self._artists = Items(
+            increments.ARTIST_COLUMNS, decay.WEIGHT, bounds.top_artists, least=True
+        )
+        self._genres = Items(increments.GENRE_COLUMNS, decay.GENRE_WEIGHT, bounds.top_genres)
         self._pending: list[pl.DataFrame] = []
         self._waiting = 0
         self._changed: set[int] = set()
@@ -87,7 +84,7 @@ class TasteState:
     @property
     def listeners(self) -> int:
         """Listeners with state."""
-        return len(self._slots)
+        return len(self._slots) + len(self._resting)
 
     @property
     def next_offset(self) -> int:
@@ -96,8 +93,8 @@ class TasteState:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays; names and what waits to be merged come on top."""
-        return self._heads.nbytes + sum(rows.nbytes for rows in self._parts())
+        """Bytes of arrays and bodies; names and what waits to be merged come on top."""
+        return sum(each.nbytes for each in (self._heads, self._resting, *self._parts()))
 
     def fold(self, frame: pl.DataFrame) -> int:
         """Include the listens of ``frame`` (columns: see below) and return how many were new.
@@ -121,7 +118,7 @@ class TasteState:
                 "Narrow `earliest` and `future_tolerance_s` of the gate.",
             )
         folded = 0
-        for part in frame.select(COLUMNS).iter_slices(_PENDING):
+        for part in frame.select(increments.COLUMNS).iter_slices(_PENDING):
             folded += self._take(self._fresh(part))
         return folded
 
@@ -177,22 +174,22 @@ class TasteState:
         Of a listener that is named twice the last body counts.
 
         Raises:
-            StateError: a body is damaged or of a version this release does not know; then the
-                state is to be thrown away.
+            StateError: a body is no body, or of a version this release does not know; then the
+                state is to be thrown away. Other damage raises it when the listener is needed.
         """
+        if not bodies:
+            return
         self._merge()
-        last = list(dict(zip(listeners, bodies, strict=True)).items())
-        for begin in range(0, len(last), _TOGETHER):
-            names, values = zip(*last[begin : begin + _TOGETHER], strict=True)
-            self._put(codec.decode(names, values))
+        self._empty([name for name in dict.fromkeys(listeners) if name in self._slots])
+        self._newest = max(self._newest, self._resting.put(listeners, bodies))
 
     def __contains__(self, listener: str) -> bool:
         self._merge()
-        return listener in self._slots
+        return listener in self._slots or listener in self._resting
 
     def span(self, listener: str) -> Span | None:
         """The plays of ``listener``; None without state."""
-        if listener not in self:
+        if not self._has(listener):
             return None
         return self._heads.take(self._slots.ids([listener])).span()
 
@@ -219,7 +216,8 @@ class TasteState:
 
     def rename_many(self, names: Iterable[tuple[str, str, int]]) -> list[str]:
         """`rename` for many, one after the other; the old ones that had state."""
-        self._merge()
+        names = list(names)
+        self._wake(name for old, new, _ in names for name in (old, new))
         renamed: list[str] = []
         run: dict[str, tuple[str, int]] = {}
         seen: set[str] = set()
@@ -242,7 +240,7 @@ class TasteState:
         Raises:
             StateError: the listener has no state.
         """
-        if listener not in self:
+        if not self._has(listener):
             raise _no_state()
         slot = self._slots.ids([listener])
         self._heads.plays[slot] -= len(frame)
@@ -252,7 +250,7 @@ class TasteState:
             return
         self._heads.last[slot] = np.minimum(self._heads.last[slot], newest // decay.MINUTE_MS)
         names = self._artists.names, self._genres.names
-        blocks = increments(frame, np.zeros(len(frame), np.int64), *names)
+        blocks = increments.increments(frame, np.zeros(len(frame), np.int64), *names)
         for rows, block in zip(self._parts(), blocks, strict=True):
             least = rows is self._artists.rows
             rows.put(slot, less(rows.block(slot), block, least))
@@ -261,29 +259,22 @@ class TasteState:
     def artist_rows(self, listener: str, artist: str | None, start: int, until: int) -> int:
         """How many rows there are of ``artist`` (None: any) in the half years that ``[start,
         until)``, ms, touches."""
-        if listener not in self:
+        if not self._has(listener):
             return 0
         block = self._artists.rows.block(self._slots.ids([listener]))
-        return int(self._touched(block, artist, start, until).sum())
+        return int(self._artists.touched(block, artist, start, until).sum())
 
     def drop_artist(self, listener: str, artist: str, start: int, until: int) -> int:
         """Remove those rows, and how many. Totals, genres and rhythm, which do not tell artists
         apart, stay."""
-        if listener not in self:
+        if not self._has(listener):
             return 0
         slot = self._slots.ids([listener])
         block = self._artists.rows.block(slot)
-        dropped = self._touched(block, artist, start, until)
+        dropped = self._artists.touched(block, artist, start, until)
         self._artists.rows.put(slot, block.where(~dropped))
         self._changed.update(slot.tolist())
         return int(dropped.sum())
-
-    def _touched(self, block: Block, artist: str | None, start: int, until: int) -> Mask:
-        unit = decay.BAND * decay.MINUTE_MS
-        touched: Mask = ((block.band + 1) * unit > start) & (block.band * unit < until)
-        if artist is not None:
-            touched &= block.item == self._artists.names.get(artist, -1)
-        return touched
 
     def _parts(self) -> tuple[Rows, Rows, Rows, Rows]:
         return self._totals, self._artists.rows, self._genres.rows, self._rhythm
@@ -301,17 +292,33 @@ class TasteState:
             self._release(olds)
         return olds
 
+    def _has(self, listener: str) -> bool:
+        """Whether there is state, which is in the arrays then."""
+        self._wake([listener])
+        return listener in self._slots
+
+    def _wake(self, listeners: Iterable[str]) -> None:
+        """Bring those of ``listeners`` who rest into the arrays, with what waits for them."""
+        self._merge()
+        for snapshot in self._resting.take(listeners):
+            self._put(snapshot)
+
     def _release(self, listeners: list[str]) -> None:
-        slots = [self._slots.release(listener) for listener in listeners]
-        self._clear(np.array(slots))
-        self._changed.difference_update(slots)
+        self._empty([name for name in listeners if self._resting.pop(name, None) is None])
         self._gone.update(listeners)
+
+    def _empty(self, listeners: list[str]) -> None:
+        slots = np.array([self._slots.release(name) for name in listeners], np.int64)
+        self._heads.put(slots, Heads.blank(len(slots)))
+        for rows in self._parts():
+            rows.put(slots, rows.block(slots[:0]))
+        self._changed.difference_update(slots.tolist())
 
     def _fresh(self, frame: pl.DataFrame) -> pl.DataFrame:
         offsets = frame["offset"].to_numpy()
         if offsets[0] > self._newest:
             return frame
-        self._merge()
+        self._wake(frame["listener"].unique())
         included = np.append(self._heads.offset, NOTHING)  # a listener without slot reads the last
         slots = [self._slots.get(listener, -1) for listener in frame["listener"]]
         return frame.filter(pl.Series(offsets > included[slots]))
@@ -336,14 +343,16 @@ class TasteState:
         frame = pl.concat(self._pending)
         self._pending.clear()
         self._waiting = 0
+        if self._resting:
+            self._wake(frame["listener"].unique())
         slot = self._slots.ids_of(frame["listener"])
         self._heads.reach(self._slots.capacity)
-        self._heads.add(slot, heads(frame))
+        self._heads.add(slot, increments.heads(frame))
         touched = np.zeros(self._slots.capacity, np.bool_)
         touched[slot] = True
         slots = np.flatnonzero(touched)
         owner = (np.cumsum(touched) - 1)[slot]
-        blocks = increments(frame, owner, self._artists.names, self._genres.names)
+        blocks = increments.increments(frame, owner, self._artists.names, self._genres.names)
         for begin in range(0, len(slots), _TOGETHER):
             end = min(begin + _TOGETHER, len(slots))
             self._add(slots[begin:end], *(block.part(begin, end) for block in blocks))
@@ -365,19 +374,13 @@ class TasteState:
         self._artists.put(slots, snapshot.artists)
         self._genres.put(slots, snapshot.genres)
         self._rhythm.put(slots, snapshot.rhythm)
-        self._newest = max(self._newest, int(snapshot.heads.offset.max()))
-
-    def _clear(self, slots: Ints) -> None:
-        self._heads.put(slots, Heads.blank(len(slots)))
-        for rows in self._parts():
-            rows.put(slots, rows.block(slots[:0]))
 
     def _pages(self, listeners: Sequence[str]) -> Iterator[Snapshot]:
-        self._merge()
-        if not all(listener in self._slots for listener in listeners):
+        if not all(listener in self for listener in listeners):
             raise _no_state()
         for begin in range(0, len(listeners), _PAGE):
             page = list(listeners[begin : begin + _PAGE])
+            self._wake(page)
             slots = self._slots.ids(page)
             yield Snapshot(
                 page,

@@ -10,7 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.errors import BrokerError
+from streams.settings import Kafka
 from streams.topics import Topic
+from streams.transport.security import client_arguments, denied, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +24,18 @@ class Created:
 
 
 @asynccontextmanager
-async def admin_client(brokers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
     """A started admin client.
 
     Raises:
-        BrokerError: the broker cannot be reached.
+        BrokerError: the broker cannot be reached, or (`AccessError`) refuses us.
     """
-    client = AIOKafkaAdminClient(bootstrap_servers=brokers)
+    client = AIOKafkaAdminClient(**client_arguments(kafka))
     try:
         await client.start()
     except KafkaError as error:
         await client.close()
-        raise BrokerError(
-            f"Kafka at {brokers} does not answer: {type(error).__name__}.",
-            "Start it (`sottovoce broker` runs one for trying out) or set SOTTOVOCE_BROKERS.",
-        ) from error
+        raise await refusal(kafka, error) from error
     try:
         yield client
     finally:
@@ -44,7 +43,7 @@ async def admin_client(brokers: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def create_topics(
-    brokers: str, topics: Iterable[Topic], partitions: int, replication: int
+    kafka: Kafka, topics: Iterable[Topic], partitions: int, replication: int
 ) -> list[Created]:
     """Create the topics that are missing, with their settings; leave the others alone.
 
@@ -52,7 +51,7 @@ async def create_topics(
         BrokerError: the broker cannot be reached or refuses one.
     """
     created = []
-    async with admin_client(brokers) as client:
+    async with admin_client(kafka) as client:
         for topic in topics:
             wanted = NewTopic(topic.name, partitions, replication, topic_configs=topic.config())
             try:
@@ -64,15 +63,15 @@ async def create_topics(
             except TopicAlreadyExistsError:
                 created.append(Created(topic.name, new=False))
             except KafkaError as error:
-                raise BrokerError(
+                raise denied(error, f"creating {topic.name}") or BrokerError(
                     f"Kafka refuses to create {topic.name}: {type(error).__name__}.",
                     "Check SOTTOVOCE_PARTITIONS, SOTTOVOCE_REPLICATION and the broker's log.",
                 ) from error
     return created
 
 
-async def partition_counts(brokers: str) -> dict[str, int]:
+async def partition_counts(kafka: Kafka) -> dict[str, int]:
     """Partitions by topic, as the cluster has them."""
-    async with admin_client(brokers) as client:
+    async with admin_client(kafka) as client:
         described = await client.describe_topics()
     return {topic["topic"]: len(topic["partitions"]) for topic in described}

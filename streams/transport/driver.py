@@ -9,21 +9,27 @@ what they hold; and the producer sends whole batches to an explicit partition.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage, Message
 from mode.utils.futures import notify
 
-from streams.transport.batch import RawRecord, RecordBatch
+from streams import metrics
+from streams.errors import SottoVoceError
+from streams.transport.batch import RecordBatch
+from streams.transport.claims import Claim, OpenClaim
+from streams.transport.fetching import BatchConsumerThread
+from streams.transport.flow import Held
 from streams.transport.ledger import OffsetLedger
 from streams.transport.producer import send_records
+
+_HELD_BYTES = 128 * 1024 * 1024
+RESTORE_S = 86_400.0
+"""Faust's name for it is the time of a request, but it also ends recovery for good, without a word,
+when seeking and with it `Transport.resume` takes longer."""
 
 Drain = Callable[[], Awaitable[None]]
 Resume = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
@@ -38,6 +44,17 @@ async def _as_committed(_assigned: set[TP]) -> Mapping[TP, int]:
     return {}
 
 
+class Seen(NamedTuple):
+    """How far a partition is in this worker."""
+
+    position: int | None
+    """Next offset to be fetched; None while that is looked up."""
+    in_flight: int
+    """Batches delivered and not finished."""
+    finished: int | None
+    """Offset after what is finished; None if nothing was delivered since the assignment."""
+
+
 class BatchSchema(Schema[None, RecordBatch]):
     """Hands a batch to the agent untouched; decoding is the agent's business."""
 
@@ -49,102 +66,6 @@ class BatchSchema(Schema[None, RecordBatch]):
         return message.value
 
 
-class BatchConsumerThread(stock.AIOKafkaConsumerThread):
-    """Fetches: a list of records becomes one `RecordBatch` for the topics that are batched."""
-
-    transport: Transport
-
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: set[TP],
-        timeout: float | None = None,  # noqa: ASYNC109 - the stock driver's parameter
-        max_records: int | None = None,
-    ) -> dict[TP, list[Any]]:
-        if not self.consumer.flow_active:
-            return {}
-        fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError
-        with fetcher._subscriptions.fetch_context():
-            return await self._fetched(fetcher, active_partitions, timeout or 0.0, max_records)
-
-    async def _fetched(
-        self, fetcher: Any, partitions: set[TP], patience_s: float, max_records: int | None
-    ) -> dict[TP, list[Any]]:
-        # Fetcher.fetched_records, but bounded per partition and without ConsumerRecord objects.
-        deadline = time.monotonic() + patience_s
-        while True:
-            if fetcher._subscriptions.reassignment_in_progress:
-                await fetcher._subscriptions.wait_for_assignment()
-            drained = self._drain(fetcher, partitions, max_records)
-            left = deadline - time.monotonic()
-            if drained or left <= 0:
-                return drained
-            waiter = fetcher._create_fetch_waiter()
-            done, _ = await asyncio.wait([waiter], timeout=left)
-            if not done or fetcher._closed:
-                waiter.cancel()
-                return {}
-            waiter.result()
-
-    def _drain(
-        self, fetcher: Any, partitions: set[TP], max_records: int | None
-    ) -> dict[TP, list[Any]]:
-        drained: dict[TP, list[Any]] = {}
-        for tp in list(fetcher._records):
-            if partitions and tp not in partitions:
-                if not fetcher._subscriptions.is_assigned(tp):
-                    del fetcher._records[tp]
-                continue
-            result = fetcher._records[tp]
-            if type(result) is FetchResult:
-                records = self._take(result, max_records)
-                if not result.has_more():
-                    del fetcher._records[tp]
-                    fetcher._notify(fetcher._wait_consume_future)
-                if records:
-                    drained[TP(tp.topic, tp.partition)] = records
-            elif not drained:  # an error; it is raised once what came before it is delivered
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
-                result.check_raise()
-        return drained
-
-    def _take(self, result: FetchResult, max_records: int | None) -> list[Any]:
-        tp = result._topic_partition
-        if tp.topic not in self.transport.batched:
-            return list(result.getall(max_records))
-        records = _unpacked(result, max_records)
-        return [RecordBatch.of(tp.topic, tp.partition, records)] if records else []
-
-
-def _unpacked(result: FetchResult, max_records: int | None) -> list[RawRecord]:
-    """FetchResult.getall, but a producer's batch at a time instead of a record: four times faster.
-
-    Stops after the batch with which ``max_records`` are reached.
-    """
-    tp = result._topic_partition
-    if not result.check_assignment(tp) or not result.has_more():
-        return []
-    parsed = result._partition_records
-    records: list[RawRecord] = []
-    while parsed._records.has_next() and (max_records is None or len(records) < max_records):
-        batch = parsed._records.next_batch()
-        if parsed._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(f"Invalid CRC - {tp}")
-        if not batch.is_control_batch:
-            fetched = list(batch)
-            if batch.base_offset < parsed.next_fetch_offset:  # asked for from within the batch
-                fetched = [each for each in fetched if each.offset >= parsed.next_fetch_offset]
-            records += fetched
-        parsed.next_fetch_offset = batch.next_offset
-    result._update_position()
-    if not parsed._records.has_next():
-        result._partition_records = None
-    return records
-
-
 class BatchConsumer(stock.Consumer):
     """Commits by ledger and drains the roles before partitions are given up."""
 
@@ -153,6 +74,9 @@ class BatchConsumer(stock.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.ledger = OffsetLedger()
         super().__init__(*args, **kwargs)
+        held = self.transport.held
+        metrics.HELD_BYTES.set_function(lambda: held.bytes)
+        metrics.FETCHING_PAUSED.set_function(lambda: held.paused)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -174,6 +98,7 @@ class BatchConsumer(stock.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
         self.ledger.deliver(tp, record, record.next_offset)
+        self.transport.held.deliver(record)
         self.transport.on_end_offset(tp.topic, tp.partition, self.highwater(tp))
         return message
 
@@ -186,6 +111,7 @@ class BatchConsumer(stock.Consumer):
         message.acked = True
         self._unacked_messages.discard(message)
         finished = self.ledger.finish(message.tp, message.value)
+        self.transport.held.finish(message.value)
         notify(self._waiting_for_ack)
         return finished
 
@@ -206,6 +132,15 @@ class BatchConsumer(stock.Consumer):
         if tp.topic not in self.transport.batched:
             await super()._add_gap(tp, offset_from, offset_to)
 
+    async def _wait_next_records(
+        self,
+        timeout: float,  # noqa: ASYNC109 - the stock driver's parameter
+    ) -> tuple[Any, Any]:
+        # Without flow the stock driver would seek, and our roles restore, in the middle of a
+        # rebalance; what ends the rebalance does it again.
+        records, active = await super()._wait_next_records(timeout)
+        return (records if self.flow_active else None), active
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         committed = bool(await super()._commit(offsets))
         if committed:
@@ -213,12 +148,55 @@ class BatchConsumer(stock.Consumer):
                 self.transport.on_committed(tp.topic, tp.partition, offset)
         return committed
 
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        # The stock driver notes as committed what was not, and would not try again (issue 611).
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        if not committed:
+            for tp, offset in before.items():
+                if self._committed_offset[tp] == offsets[tp]:
+                    self._committed_offset[tp] = offset
+        return committed
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that consumes runs."""
+        thread = self._thread._thread
+        return thread is None or thread.is_alive()
+
+    def seen(self) -> dict[TP, Seen]:
+        """How far the assigned partitions of batched topics are; empty during a rebalance."""
+        assert isinstance(self._thread, BatchConsumerThread)
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription else None
+        if assignment is None:
+            return {}
+        return {
+            tp: Seen(
+                assignment.state_value(each)._position,
+                self.ledger.in_flight(tp),
+                self.ledger.committable(tp),
+            )
+            for each in assignment.tps
+            if (tp := TP(*each)).topic in self.transport.batched
+        }
+
     async def perform_seek(self) -> None:
         """Back to the committed offsets: what was delivered since comes again."""
         self.ledger.reset()
+        self.transport.held.reset()
         await super().perform_seek()
+        for tp in self.assignment():
+            if tp.topic in self.transport.batched and not self._committed_offset.get(tp):
+                await self.seek(tp, 0)  # the stock driver leaves it where it has been read to
         for tp, offset in (await self.transport.resume(self.assignment())).items():
+            if tp not in self.assignment():
+                continue  # taken away meanwhile; the next rebalance seeks again
             await self.seek(tp, offset)
+            if offset > (self._committed_offset.get(tp) or 0):
+                self.ledger.resume(tp, offset)  # else others see lag where nothing is left to do
         for tp, committed in self._committed_offset.items():
             if tp.topic in self.transport.batched and committed is not None:
                 self.transport.on_committed(tp.topic, tp.partition, committed)
@@ -247,6 +225,16 @@ class BatchProducer(stock.Producer):
         """As `streams.transport.producer.send_records`."""
         return await send_records(self._ensure_producer(), topic, partition, keys, values)
 
+    async def claim(self, name: str) -> Claim | OpenClaim:
+        """Fence whoever claimed ``name`` in this app before, if the broker can.
+
+        Raises:
+            BrokerError: Kafka does not grant it.
+        """
+        if not self.transport.idempotent:
+            return OpenClaim(self.send_records)
+        return await Claim.take(self._new_producer(transactional_id=f"{self.app.conf.id}-{name}"))
+
 
 class Transport(stock.Transport):
     """The driver. `create_app` fills in the attributes before the app starts."""
@@ -258,6 +246,8 @@ class Transport(stock.Transport):
         super().__init__(*args, **kwargs)
         self.batched: frozenset[str] = frozenset()
         """Topics whose records arrive as batches; all others one by one."""
+        self.held = Held(_HELD_BYTES)
+        """What is delivered and not finished; its bound is the settings'."""
         self.idempotent = True
         """Whether the producer asks the broker to drop what a retry sent twice."""
         self.drain: Drain = nothing_held
@@ -266,3 +256,5 @@ class Transport(stock.Transport):
         """Called with the assigned partitions: restores their state and says where to read on."""
         self.on_end_offset: Callable[[str, int, int | None], None] = lambda *_: None
         self.on_committed: Callable[[str, int, int], None] = lambda *_: None
+        self.on_fault: Callable[[SottoVoceError], None] = lambda _: None
+        """Called when the consumer cannot go on; the worker must stop."""

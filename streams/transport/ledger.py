@@ -36,6 +36,10 @@ class OffsetLedger:
         state = self._partitions.setdefault(partition, _Partition())
         state.entries.append(_Entry(token, next_offset))
 
+    def resume(self, partition: Hashable, offset: int) -> None:
+        """Note that everything before ``offset`` is done, by whoever had the partition before."""
+        self._partitions.setdefault(partition, _Partition()).committable = offset
+
     def finish(self, partition: Hashable, token: object) -> bool:
         """Note a batch as done. False if it is not under way: its partition was taken away."""
         state = self._partitions.get(partition)

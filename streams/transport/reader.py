@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from streams.errors import BrokerError
-from streams.transport.batch import RecordBatch
+from streams import metrics
+from streams.settings import Kafka
+from streams.transport.batch import RawRecord, RecordBatch
+from streams.transport.security import allowed, client_arguments, refusal
+from streams.transport.stopping import insist
 
 _FETCH_BYTES = 4 * 1024 * 1024
 _FETCH_WAIT_MS = 20
@@ -18,29 +22,31 @@ _FETCH_WAIT_MS = 20
 
 
 @asynccontextmanager
-async def partition_reader(brokers: str, **security: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer without a group.
+async def partition_reader(
+    kafka: Kafka, patience_s: float | None = None
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer without a group; what it asks for waits so long for a Kafka that has gone.
 
     Raises:
-        BrokerError: the broker cannot be reached.
+        BrokerError: the broker cannot be reached, or (`AccessError`) refuses us.
     """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=brokers,
+    consumer = _Consumer(
+        **client_arguments(kafka),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=_FETCH_BYTES,
         fetch_max_wait_ms=_FETCH_WAIT_MS,
-        **security,
+        isolation_level="read_committed",
     )
+    if patience_s is not None:
+        consumer._request_timeout_ms = int(patience_s * 1_000)  # the client's own stays as it is
     try:
         await consumer.start()
+        await asyncio.sleep(0)  # one stopped before its tasks have begun raises CancelledError
     except KafkaError as error:
         await consumer.stop()
-        raise BrokerError(
-            f"Kafka at {brokers} does not answer: {type(error).__name__}.",
-            "Start it or set SOTTOVOCE_BROKERS.",
-        ) from error
+        raise await refusal(kafka, error) from error
     try:
         yield consumer
     finally:
@@ -55,10 +61,14 @@ async def read_span(
     Retention may have removed the head of the span; what is left is read. The end that a broker
     reports can lie inside the last batch written (the embedded one's does), so without ``end`` that
     batch is read whole.
+
+    Raises:
+        AccessError: access lists keep it from us.
     """
     tp = TopicPartition(topic, partition)
-    beginning = (await consumer.beginning_offsets([tp]))[tp]
-    stop = (await consumer.end_offsets([tp]))[tp] if end is None else end
+    with allowed(f"{topic}/{partition}"):
+        beginning = (await consumer.beginning_offsets([tp]))[tp]
+        stop = (await consumer.end_offsets([tp]))[tp] if end is None else end
     position = max(start, beginning)
     if position >= stop:
         return
@@ -66,8 +76,10 @@ async def read_span(
     try:
         consumer.seek(tp, position)
         while position < stop:
-            records = (await consumer.getmany(tp, timeout_ms=1_000)).get(tp, [])
-            position = await consumer.position(tp)
+            with allowed(f"{topic}/{partition}"):
+                records = (await consumer.getmany(tp, timeout_ms=1_000)).get(tp, [])
+                position = await consumer.position(tp)
+            metrics.READ_BACK.inc(len(records))
             wanted = [record for record in records if end is None or record.offset < end]
             if wanted:
                 yield RecordBatch.of(topic, partition, wanted)
@@ -75,13 +87,51 @@ async def read_span(
         consumer.unsubscribe()  # else it goes on fetching
 
 
+class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+    """Hands out records as its parser made them: a `ConsumerRecord` each takes as long again."""
+
+    async def stop(self) -> None:
+        await insist(super().stop(), self)
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[RawRecord]]:
+        fetcher = self._fetcher
+        if not fetcher._records:
+            waiter = fetcher._create_fetch_waiter()
+            with self._subscription.fetch_context():
+                done, _ = await asyncio.wait([waiter], timeout=timeout_ms / 1_000)
+            if not done or fetcher._closed:
+                waiter.cancel()
+                return {}
+            waiter.result()  # raises what keeps it from fetching
+        for result in fetcher._records.values():
+            if type(result) is FetchResult and result.has_more():
+                result._partition_records._consumer_record = _as_parsed
+        records: dict[TopicPartition, list[RawRecord]] = await super().getmany(
+            *partitions, timeout_ms=timeout_ms, max_records=max_records
+        )
+        return records
+
+
+def _as_parsed(_: TopicPartition, record: RawRecord) -> RawRecord:
+    return record
+
+
 async def end_offsets(consumer: AIOKafkaConsumer, topic: str) -> Mapping[int, int]:
-    """End of each partition of ``topic``; empty if there is no such topic."""
-    partitions = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
-    ends = await consumer.end_offsets([TopicPartition(topic, number) for number in partitions])
+    """End of each partition of ``topic``; empty if there is no such topic.
+
+    Raises:
+        AccessError: access lists keep it from us. They do not tell whether there is such a topic.
+    """
+    with allowed(topic):
+        partitions = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
+        ends = await consumer.end_offsets([TopicPartition(topic, number) for number in partitions])
     return {tp.partition: offset for tp, offset in sorted(ends.items())}
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     await consumer._client.add_topic(topic)
+    if topic in consumer._client.cluster.unauthorized_topics:
+        raise TopicAuthorizationFailedError(topic)
     return consumer.partitions_for_topic(topic) or set()

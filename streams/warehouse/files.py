@@ -7,9 +7,11 @@ is opened or closed, so nothing stays that a process left behind when it died.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -26,28 +28,45 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def open_file(path: Path) -> duckdb.DuckDBPyConnection:
+MEMORY_MB = 1_024
+"""Memory that DuckDB may use before it spills, unless it is told otherwise; its own is most of the
+machine's."""
+
+_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
+"""What a system says when a disk, a quota or a limit of a file's size is used up."""
+
+
+def open_file(path: Path, memory_mb: int = MEMORY_MB) -> duckdb.DuckDBPyConnection:
     """Open or make the file at ``path``, with an empty folder to spill to.
 
+    What needs more memory than ``memory_mb`` goes there.
+
     Raises:
-        WarehouseError: another process holds it, or it is damaged.
+        WarehouseError: another process holds it, its disk is full, or it is damaged.
     """
     try:
-        connection = duckdb.connect(path, config=_CONFIG)
+        connection = duckdb.connect(path, config=_CONFIG | {"memory_limit": f"{memory_mb}MiB"})
     except duckdb.Error as error:
         if "lock" in str(error):
             raise WarehouseError(
                 "Another process holds the warehouse, most likely the report worker.",
                 "Ask that worker with `sottovoce release`, or stop it first.",
             ) from None
+        if _is_full(error):
+            raise _full("open") from None
         raise WarehouseError(
             f"The warehouse cannot be opened ({type(error).__name__}).",
             "It is damaged or from a newer DuckDB: restore it, or move it away to start anew.",
         ) from None
     clear(path)  # only now: the folders belong to whoever holds the file
     spill = path.parent / "spill"
-    spill.mkdir(mode=0o700)
-    connection.execute("SET temp_directory = $1", [str(spill)])
+    try:
+        with reported("open"):
+            spill.mkdir(mode=0o700)
+            connection.execute("SET temp_directory = $1", [str(spill)])
+    except WarehouseError:
+        connection.close()
+        raise
     return connection
 
 
@@ -80,7 +99,39 @@ def reported(action: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, OSError) as error:
+        if _is_full(error):
+            raise _full(action) from None
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise WarehouseError(
+                f"Could not {action} the warehouse: it needs more memory.",
+                "Nothing was changed. Raise SOTTOVOCE_WAREHOUSE_MB.",
+            ) from None
         raise WarehouseError(
             f"Could not {action} the warehouse ({type(error).__name__}).",
             "Nothing was changed; check the disk's space and health.",
         ) from None
+
+
+@contextmanager
+def rolled_back(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Undo the transaction of ``cursor`` if what happens within fails, and let it fail."""
+    try:
+        yield
+    except BaseException:
+        # A commit that fails has ended its transaction: there is nothing left to undo, and saying
+        # so would hide why it failed.
+        with suppress(duckdb.Error):
+            cursor.rollback()
+        raise
+
+
+def _is_full(error: Exception) -> bool:
+    return any(text in str(error) for text in _FULL)
+
+
+def _full(action: str) -> WarehouseError:
+    return WarehouseError(
+        f"Could not {action} the warehouse: its disk is full.",
+        "Nothing was changed. Free space where SOTTOVOCE_DATA lies and start the worker again; "
+        "it goes on where the warehouse is.",
+    )

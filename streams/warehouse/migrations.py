@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from streams.errors import WarehouseError
+from streams.warehouse.files import rolled_back
 
 _NAME = re.compile(r"(\d{3})_([a-z0-9_]+)\.sql")
 _RECORD = """
@@ -73,13 +74,10 @@ def migrate(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration) -> None:
     connection.begin()
-    try:
+    with rolled_back(connection):
         connection.execute(migration.path.read_text(encoding="utf-8"))
         connection.execute(
             "INSERT INTO migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC'))",
             [migration.version, migration.name],
         )
         connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise

@@ -24,7 +24,7 @@ import duckdb
 
 from streams import __version__
 from streams.errors import WarehouseError
-from streams.warehouse.files import STORAGE_VERSION
+from streams.warehouse.files import STORAGE_VERSION, rolled_back
 from streams.warehouse.protection import hold_back
 from streams.warehouse.store import Warehouse
 
@@ -150,14 +150,11 @@ def _build(
     )
     try:
         cursor.begin()  # one snapshot of the warehouse for all of them
-        try:
+        with rolled_back(cursor):
             hold_back(cursor, protection)
             for script in marts.values():
                 cursor.execute(script)
             cursor.commit()
-        except BaseException:
-            cursor.rollback()
-            raise
         for mart in marts:
             file = _quoted(building.parquet / f"{mart}.parquet")
             cursor.execute(f"COPY published.{mart} TO {file} (FORMAT parquet, COMPRESSION zstd)")

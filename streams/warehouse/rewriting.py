@@ -96,7 +96,7 @@ def _tables(cursor: duckdb.DuckDBPyConnection) -> dict[str, bool]:
 def _build(folder: Path, file: Path) -> None:
     command = [sys.executable, "-I", fresh.__file__, str(folder), str(file), STORAGE_VERSION]
     # What it says on failure may quote rows.
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - our own program
     if done.returncode:
         raise WarehouseError(
             f"The warehouse's new file cannot be made (status {done.returncode}).",

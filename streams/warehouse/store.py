@@ -22,7 +22,14 @@ import polars as pl
 from streams.errors import StateError
 from streams.warehouse import people, rewriting
 from streams.warehouse.facts import FACTS, Fact, Partials, merged
-from streams.warehouse.files import close_file, open_file, reported, rewrite_folder
+from streams.warehouse.files import (
+    MEMORY_MB,
+    close_file,
+    open_file,
+    reported,
+    rewrite_folder,
+    rolled_back,
+)
 from streams.warehouse.migrations import migrate
 from streams.warehouse.people import Changes, Due
 
@@ -56,17 +63,20 @@ class Positions:
 class Warehouse:
     """An open warehouse; a context manager."""
 
-    def __init__(self, path: Path, sql: Path) -> None:
+    def __init__(self, path: Path, sql: Path, memory_mb: int = MEMORY_MB) -> None:
         """Open or make the file at ``path`` and apply the migrations in ``sql``/warehouse.
+
+        DuckDB spills what needs more than ``memory_mb`` to disk.
 
         Raises:
             WarehouseError: another process holds it, it is damaged, or a newer program wrote it.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
+        self._memory_mb = memory_mb
         self._writing = Lock()
         self._reading = Lock()
-        self._connection = open_file(path)
+        self._connection = open_file(path, memory_mb)
         try:
             with reported("open"):
                 migrate(self._connection, sql / "warehouse")
@@ -216,7 +226,7 @@ class Warehouse:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
             close_file(self._connection, self._path)
-            self._connection = open_file(self._path)
+            self._connection = open_file(self._path, self._memory_mb)
         return present
 
     @contextmanager
@@ -238,12 +248,9 @@ class Warehouse:
     def _transaction(self, action: str) -> Iterator[duckdb.DuckDBPyConnection]:
         with reported(action), closing(self._connection.cursor()) as cursor:
             cursor.begin()
-            try:
+            with rolled_back(cursor):
                 yield cursor
                 cursor.commit()
-            except BaseException:
-                cursor.rollback()
-                raise
 
     def _read_positions(self) -> Positions:
         offsets = self._connection.execute("SELECT partition, next_offset FROM positions")

@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from streams.errors import BrokerError
 from streams.topics import Topic
 from streams.transport.batch import RecordBatch
+from streams.transport.claims import OpenClaim
 
 
 class MemoryKafka:
@@ -47,6 +48,10 @@ class MemoryKafka:
                 )
             )
         return len(log)
+
+    async def claim(self, name: str) -> OpenClaim:
+        """Nobody is fenced."""
+        return OpenClaim(self.send_records)
 
     def batch(self, topic: Topic, partition: int, start: int = 0) -> RecordBatch:
         """What a partition holds from ``start`` on."""

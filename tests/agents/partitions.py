@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.errors import BrokerError
 from streams.topics import Topic
 from streams.transport.batch import RecordBatch
+from streams.transport.claims import OpenClaim
 
 RECORD_BYTES = 40
 """About what a record adds to its key and value in a Kafka batch."""
@@ -88,6 +89,10 @@ class Topics:
                 log.append(Record(len(log), 0, key, value))
             waiting = waiting[taken:]
         return len(log)
+
+    async def claim(self, name: str) -> OpenClaim:
+        """Nobody is fenced."""
+        return OpenClaim(self.send_records)
 
     def reader(self) -> AIOKafkaConsumer:
         """A consumer without a group."""

@@ -19,11 +19,11 @@ async def test_genres_fill_gaps_only_and_a_tombstone_stops_nothing(
     fresh_broker: EmbeddedBroker,
 ) -> None:
     settings = load(brokers=fresh_broker.address, idempotence=False)
-    await create_topics(settings.brokers, [CATALOGUE], 2, 1)
+    await create_topics(settings.kafka, [CATALOGUE], 2, 1)
     await send_catalogue(settings, [("The Band ", ("old",)), ("the band", ("rock", "folk"))])
-    async with open_producer(settings.brokers, idempotent=False) as producer:
+    async with open_producer(settings.kafka, idempotent=False) as producer:
         await send_records(producer, CATALOGUE.name, 1, [b"Gone"], [None])
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         catalogue = Catalogue(codecs)
         await catalogue.refresh(reader)
     listens = pl.DataFrame(

@@ -469,11 +469,11 @@ async def test_on_a_broker_a_repeated_batch_commands_and_receipts_once(
 ) -> None:
     settings = load(brokers=embedded_broker.address)
     codecs = Codecs(schemas(), LocalRegistry(schemas()))
-    here = (*Steward.inputs, *Steward(settings, codecs, policy()).topics)
-    await create_topics(settings.brokers, dict.fromkeys(here), PARTITIONS, 1)
+    here = (*Steward.reads, *Steward.writes)
+    await create_topics(settings.kafka, dict.fromkeys(here), PARTITIONS, 1)
     async with (
-        open_producer(settings.brokers, idempotent=False) as producer,
-        partition_reader(settings.brokers) as reader,
+        open_producer(settings.kafka, idempotent=False) as producer,
+        partition_reader(settings.kafka) as reader,
     ):
         sender = BrokerSender(producer)
 

@@ -228,7 +228,7 @@ async def prepared(
         )
         settings.data.mkdir()
         wanted = (*topics.ALL, PEER_PROFILES)
-        await create_topics(settings.brokers, wanted, settings.partitions, 1)
+        await create_topics(settings.kafka, wanted, settings.partitions, 1)
         await produce.send_catalogue(settings, simulation.catalogue())
         err.print(f"{args.plays:,} plays of {args.listeners:,} listeners, {broker.name}, {name}")
         yield (

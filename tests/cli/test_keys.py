@@ -139,7 +139,7 @@ def test_a_failure_shows_its_remedy_and_no_trace(tmp_path: Path) -> None:
 
 
 async def fill(settings: Settings, records: dict[bytes, bytes | None]) -> None:
-    async with open_producer(settings.brokers, idempotent=False) as producer:
+    async with open_producer(settings.kafka, idempotent=False) as producer:
         for number in range(PARTITIONS):
             keys = [key for key in records if sum(key) % PARTITIONS == number]
             values = [records[key] for key in keys]
@@ -149,7 +149,7 @@ async def fill(settings: Settings, records: dict[bytes, bytes | None]) -> None:
 async def requests_of(settings: Settings) -> list[tuple[int, bytes | None, dict[str, object]]]:
     """Partition, key and record of each request."""
     found = []
-    async with open_codecs(settings) as codecs, partition_reader(settings.brokers) as reader:
+    async with open_codecs(settings) as codecs, partition_reader(settings.kafka) as reader:
         for number in range(PARTITIONS):
             async for batch in read_span(reader, PRIVACY_REQUESTS.name, number):
                 for key, value in zip(batch.keys, batch.values, strict=True):
@@ -163,7 +163,7 @@ async def test_every_account_that_decided_is_asked_to_move_once(
     fresh_broker: EmbeddedBroker, made: Settings
 ) -> None:
     chosen = made.model_copy(update={"brokers": fresh_broker.address, "idempotence": False})
-    await create_topics(chosen.brokers, [CONSENT, PRIVACY_REQUESTS], PARTITIONS, 1)
+    await create_topics(chosen.kafka, [CONSENT, PRIVACY_REQUESTS], PARTITIONS, 1)
     assert await commands.request_rekey_all(chosen) == 0
     async with open_codecs(chosen) as codecs:
         encoder = await codecs.records(CONSENT)
@@ -205,7 +205,7 @@ def test_rekey_all_can_be_repeated_within_the_overlap(
 
 async def linked(settings: Settings) -> int:
     """Records in the topic of links."""
-    async with partition_reader(settings.brokers) as reader:
+    async with partition_reader(settings.kafka) as reader:
         ends = await end_offsets(reader, PRIVACY_REKEYS.name)
         tps = [TopicPartition(PRIVACY_REKEYS.name, number) for number in ends]
         starts = await reader.beginning_offsets(tps)
@@ -220,9 +220,9 @@ async def test_the_links_are_deleted_from_kafka(broker: Broker, made: Settings) 
         await commands.delete_links(chosen)
     with pytest.raises(BrokerError, match="consent does not exist"):
         await commands.request_rekey_all(chosen)
-    await create_topics(chosen.brokers, [PRIVACY_REKEYS], PARTITIONS, 1)
+    await create_topics(chosen.kafka, [PRIVACY_REKEYS], PARTITIONS, 1)
     await commands.delete_links(chosen)
-    async with open_producer(chosen.brokers, idempotent=True) as producer:
+    async with open_producer(chosen.kafka, idempotent=True) as producer:
         for number in range(PARTITIONS - 1):
             await send_records(producer, PRIVACY_REKEYS.name, number, [b"new"] * 5, [b"link"] * 5)
     assert await linked(chosen) == 5 * (PARTITIONS - 1)
@@ -233,7 +233,7 @@ async def test_the_links_are_deleted_from_kafka(broker: Broker, made: Settings) 
 @pytest.mark.broker("embedded")
 async def test_a_broker_that_cannot_delete_is_named(broker: Broker, made: Settings) -> None:
     chosen = made.model_copy(update={"brokers": broker.address, "idempotence": False})
-    await create_topics(chosen.brokers, [PRIVACY_REKEYS], PARTITIONS, 1)
+    await create_topics(chosen.kafka, [PRIVACY_REKEYS], PARTITIONS, 1)
     with pytest.raises(BrokerError, match=r"did not delete.*No key was destroyed"):
         await commands.delete_links(chosen)
 

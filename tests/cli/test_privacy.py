@@ -110,11 +110,11 @@ async def office(
 ) -> AsyncIterator[Office]:
     keys.create(folder / "key.hex")
     settings = load(brokers=broker.address, key_file=folder / "key.hex", idempotence=False)
-    await create_topics(settings.brokers, topics.ALL, PARTITIONS, 1)
+    await create_topics(settings.kafka, topics.ALL, PARTITIONS, 1)
     async with (
         open_codecs(settings) as codecs,
-        open_producer(settings.brokers, idempotent=False) as producer,
-        partition_reader(settings.brokers) as reader,
+        open_producer(settings.kafka, idempotent=False) as producer,
+        partition_reader(settings.kafka) as reader,
     ):
         found = Office(settings, producer, codecs)
         working = asyncio.create_task(found.run(reader)) if open_ else None
@@ -238,7 +238,7 @@ async def test_decisions_are_shown_as_they_stand(
         }  # fmt: skip
         await decisions.show(settings, "nobody", as_json=False)
         assert "nothing was decided" in capsys.readouterr().out
-        async with partition_reader(settings.brokers) as reader:
+        async with partition_reader(settings.kafka) as reader:
             keys_ = {
                 key
                 for partition in range(PARTITIONS)

@@ -70,7 +70,7 @@ async def world(fresh_broker: EmbeddedBroker) -> World:
     restart leaves it; the one at 0/0 is too large to stand in its rejection; 0/77 is gone."""
     settings = load(brokers=fresh_broker.address, idempotence=False)
     canary = f"canary{secrets.token_hex(6)}"
-    await create_topics(settings.brokers, ALL, PARTITIONS, 1)
+    await create_topics(settings.kafka, ALL, PARTITIONS, 1)
     async with open_codecs(settings) as codecs:
         columns = await codecs.columns(REJECTED)
         schema_id = await codecs.registry.register("plays-value", codecs.schemas["play"])
@@ -101,7 +101,7 @@ async def world(fresh_broker: EmbeddedBroker) -> World:
         rejected("consent", (0, 3), Reason.UNDECODABLE, foreign, 6),
     ]
     values = columns.encode(pl.DataFrame(rows, schema=COLUMNS, orient="row"))
-    async with open_producer(settings.brokers, idempotent=False) as producer:
+    async with open_producer(settings.kafka, idempotent=False) as producer:
         await send_records(producer, PLAYS.name, 0, [canary.encode()], [play + b"large"])
         for number in range(PARTITIONS):
             part = [
@@ -112,7 +112,7 @@ async def world(fresh_broker: EmbeddedBroker) -> World:
 
 
 async def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
-    async with partition_reader(settings.brokers) as reader:
+    async with partition_reader(settings.kafka) as reader:
         return [
             (number, key, value)
             for number in await end_offsets(reader, topic)

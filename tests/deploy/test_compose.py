@@ -19,7 +19,7 @@ import yaml
 from typer.testing import CliRunner
 
 from streams import __version__
-from streams.brokers import apache
+from streams.brokers import apache, maven
 from streams.cli.main import app
 from streams.settings import Settings, load
 
@@ -150,7 +150,7 @@ def test_kafkas_own_container_set_up_takes_the_environment(
             *("--final-configs-dir", str(folders["final"])),
         ],
         env=SERVICES["kafka"]["environment"] | {"KAFKA_LOG_DIRS": str(folders["data"])},
-        executable=apache._tool("java", "Java 17"),
+        executable=maven.tool("java", "Java 17", "Apache Kafka"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.taste import decay
@@ -19,6 +19,7 @@ def exact_power(minutes: int, half_life: int) -> Decimal:
 
 
 @given(st.integers(-40_000_000, 1_000_000), HALF_LIVES)
+@settings(deadline=None)
 def test_power_is_two_to_the_half_lives(minutes: int, half_life: int) -> None:
     value = float(decay.power(np.array([minutes]), half_life)[0])
     exact = exact_power(minutes, half_life)
@@ -26,6 +27,7 @@ def test_power_is_two_to_the_half_lives(minutes: int, half_life: int) -> None:
 
 
 @given(st.integers(-1_000, 30), HALF_LIVES)
+@settings(deadline=None)
 def test_power_is_exact_at_whole_half_lives(half_lives: int, half_life: int) -> None:
     assert decay.power(np.array([half_lives * half_life]), half_life)[0] == 2.0**half_lives
 
@@ -37,6 +39,7 @@ def test_power_never_falls_from_one_minute_to_the_next() -> None:
 
 
 @given(st.integers(0, decay.BANDS * decay.BAND - 1))
+@settings(deadline=None)
 def test_a_weight_and_its_age_make_the_decay_within_the_stated_error(minute: int) -> None:
     as_of = minute + 1_000
     stored = decay.weights(np.array([minute]))
@@ -54,6 +57,7 @@ def test_a_weight_stays_below_the_bound_that_sums_rely_on() -> None:
 
 
 @given(st.integers(2**30, 2**37), st.integers(1, 36))
+@settings(deadline=None)
 def test_a_divided_weight_is_off_by_half_a_unit_at_most(weight: int, parts: int) -> None:
     stored = int(decay.divided(np.array([weight]), np.array([parts]))[0])
     exact = Fraction(weight * (decay.GENRE_WEIGHT // decay.WEIGHT), parts)
@@ -61,6 +65,7 @@ def test_a_divided_weight_is_off_by_half_a_unit_at_most(weight: int, parts: int)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**37), st.integers(0, 2**31 - 1)), max_size=30))
+@settings(deadline=None)
 def test_sums_of_products_are_exact(pairs: list[tuple[int, int]]) -> None:
     weight = np.array([pair[0] for pair in pairs], np.int64)
     amount = np.array([pair[1] for pair in pairs], np.int64)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.taste import decay
@@ -16,6 +16,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @given(st.integers(0, decay.BANDS * decay.BAND - 1))
+@settings(deadline=None)
 def test_a_listen_goes_to_its_hour_of_the_week(minute: int) -> None:
     added = increments(frame([listen(minute)]), np.zeros(1, np.int64), Names(), Names())
     begin = EPOCH + timedelta(minutes=minute)

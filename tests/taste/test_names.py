@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.taste.names import Names
 
 
 @given(st.lists(st.text(max_size=3)))
+@settings(deadline=None)
 def test_ids_lead_back_to_the_texts(texts: list[str]) -> None:
     names = Names()
     ids = names.ids(texts)
@@ -19,6 +20,7 @@ def test_ids_lead_back_to_the_texts(texts: list[str]) -> None:
 
 
 @given(st.sets(st.text(max_size=3)), st.data())
+@settings(deadline=None)
 def test_what_is_not_kept_gives_its_id_to_others(texts: set[str], data: st.DataObject) -> None:
     names = Names()
     ids = names.ids(sorted(texts))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.taste.decay import BAND, TERMS, WEIGHT, Ints
@@ -16,6 +16,7 @@ weights = st.sampled_from([0.5, 1.0, 1.5, 2.0]) | st.floats(0, 1e9)
 
 
 @given(st.lists(st.lists(weights, max_size=20)), st.integers(1, 12))
+@settings(deadline=None)
 def test_the_heaviest_come_first_and_equals_in_order(lists: list[list[float]], most: int) -> None:
     size = np.array([len(each) for each in lists], np.int64)
     flat = [weight for each in lists for weight in each]
@@ -36,6 +37,7 @@ def block(names: Names, artists: dict[str, int]) -> Block:
 
 
 @given(st.dictionaries(st.text(max_size=2), st.integers(1, 5), max_size=30), st.integers(1, 10))
+@settings(deadline=None)
 def test_pruning_waits_for_twice_the_bound_and_keeps_the_top(
     artists: dict[str, int], most: int
 ) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.taste.rows import Block, Rows, combine, summed
@@ -39,17 +39,20 @@ def recounted(rows: Entries, least: bool = False) -> dict[tuple[int, int], list[
 
 
 @given(entries, st.booleans())
+@settings(deadline=None)
 def test_summed_adds_what_has_the_same_key(rows: Entries, least: bool) -> None:
     assert as_dict(block_of(rows, least)) == recounted(rows, least)
 
 
 @given(entries, entries, st.booleans())
+@settings(deadline=None)
 def test_combining_is_summing_both(one: Entries, other: Entries, least: bool) -> None:
     both = combine(block_of(one, least), block_of(other, least), least)
     assert as_dict(both) == recounted(one + other, least)
 
 
 @given(st.lists(st.integers(0, 2**62) | st.just(2**63 - 1), min_size=2, max_size=6))
+@settings(deadline=None)
 def test_a_sum_stops_at_the_largest_integer_in_any_order(values: list[int]) -> None:
     blocks = [block_of([(0, 0, value, 0)]) for value in values]
     total = blocks[0]
@@ -59,6 +62,7 @@ def test_a_sum_stops_at_the_largest_integer_in_any_order(values: list[int]) -> N
 
 
 @given(entries, st.integers(0, 6), st.integers(0, 6))
+@settings(deadline=None)
 def test_a_part_has_the_rows_of_its_owners(rows: Entries, first: int, count: int) -> None:
     part = block_of(rows).part(first, first + count)
     wanted = [
@@ -70,6 +74,7 @@ def test_a_part_has_the_rows_of_its_owners(rows: Entries, first: int, count: int
 
 
 @given(st.lists(st.tuples(st.sets(st.integers(0, 20), min_size=1), entries), max_size=12))
+@settings(deadline=None)
 def test_rows_return_what_was_put_last(puts: list[tuple[set[int], Entries]]) -> None:
     rows = Rows(2)
     model: dict[int, dict[int, list[int]]] = {}

@@ -49,3 +49,15 @@ def test_batches_from_before_a_rebalance_no_longer_move_the_offset() -> None:
     assert ledger.finish("p", new)
     assert ledger.committable("p") == 10
     assert not ledger.finish("q", new)
+
+
+def test_what_was_done_before_may_be_committed_at_once_and_goes_on_from_there() -> None:
+    ledger = OffsetLedger()
+    ledger.resume("a", 40)
+    assert ledger.committable("a") == 40
+    assert list(ledger) == ["a"]
+    token = object()
+    ledger.deliver("a", token, 50)
+    assert ledger.committable("a") == 40
+    assert ledger.finish("a", token)
+    assert ledger.committable("a") == 50

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,29 @@ class System:
         self._workers = workers
         self._running: dict[str, Worker] = {}
 
-    async def start(self, *roles: str) -> None:
+    async def start(
+        self, *roles: str, program: Sequence[str] = ("streams",), **settings: str
+    ) -> None:
+        """Workers of these roles, or of all; ``settings`` are for them alone."""
         for role in roles or ROLES:
-            own = {"SOTTOVOCE_KEY_FILE": str(self.settings.key_file)} if role == "gate" else {}
+            own = {f"SOTTOVOCE_{name.upper()}": value for name, value in settings.items()}
+            if role == "gate":
+                own["SOTTOVOCE_KEY_FILE"] = str(self.settings.key_file)
             log = self.settings.data / "logs" / f"{role}.log"
-            self._running[role] = await self._workers.start(role, self.ports[role], log, own)
+            self._running[role] = await self._workers.start(
+                role, self.ports[role], log, own, program
+            )
+
+    async def another(self, role: str) -> Worker:
+        """One more worker of a role; its page goes by the name `role`-2."""
+        name = f"{role}-2"
+        self.ports[name] = free_port()
+        log = self.settings.data / "logs" / f"{name}.log"
+        return await self._workers.start(role, self.ports[name], log)
+
+    def forget(self, worker: Worker) -> None:
+        """Note that a worker ended."""
+        self._workers.running.remove(worker)
 
     async def kill(self, role: str) -> None:
         """SIGKILL, and wait until the process is gone."""
@@ -57,6 +75,16 @@ class System:
 
     def process_id(self, role: str) -> int:
         return self._running[role].process.pid
+
+    def runs(self, role: str) -> bool:
+        return self._running[role].process.returncode is None
+
+    async def ended(self, role: str, limit_s: float) -> int:
+        """The exit code of a worker that ends by itself."""
+        worker = self._running[role]
+        code = await asyncio.wait_for(worker.process.wait(), limit_s)
+        self._workers.running.remove(self._running.pop(role))
+        return code
 
     async def terminate(self, role: str) -> int:
         """SIGTERM, and the exit code."""
@@ -101,7 +129,7 @@ class System:
         }
         encoder = await self.codecs.records(PRIVACY_REQUESTS)
         async with open_producer(
-            self.settings.brokers, idempotent=self.settings.idempotence
+            self.settings.kafka, idempotent=self.settings.idempotence
         ) as producer:
             await producer.send_and_wait(
                 PRIVACY_REQUESTS.name, encoder.encode([record])[0], key=user.encode()
@@ -123,7 +151,7 @@ class System:
     async def records(self, topic: str) -> list[RecordBatch]:
         """Everything in a topic."""
         found = []
-        async with partition_reader(self.settings.brokers) as reader:
+        async with partition_reader(self.settings.kafka) as reader:
             for partition in await end_offsets(reader, topic):
                 async for batch in read_span(reader, topic, partition):
                     found.append(batch)
@@ -148,7 +176,6 @@ async def running(
         key_file = data / "key.hex"
         keys.create(key_file)
     environment = {
-        **{f"SOTTOVOCE_{name.upper()}": value for name, value in own.items()},
         "SOTTOVOCE_BROKERS": brokers,
         "SOTTOVOCE_DATA": str(data),
         "SOTTOVOCE_IDEMPOTENCE": str(idempotence),
@@ -156,9 +183,10 @@ async def running(
         "SOTTOVOCE_CHECKPOINT_S": "1",
         "SOTTOVOCE_RELEASE_S": "86400",
         "SOTTOVOCE_TOP_GENRES": "256",  # no listener has more: nothing is pruned
+        **{f"SOTTOVOCE_{name.upper()}": value for name, value in own.items()},
     }
     settings = load(brokers=brokers, data=data, idempotence=idempotence, key_file=key_file, **own)
     wanted = policy.topics(policy.load(settings.policy))
-    await create_topics(brokers, wanted, settings.partitions, 1)
+    await create_topics(settings.kafka, wanted, settings.partitions, 1)
     async with aiohttp.ClientSession() as session, Workers(environment) as workers:
         yield System(settings, workers, session)

@@ -13,13 +13,15 @@ from typing import Any
 import duckdb
 import pytest
 
+from streams.avro import schemas as schema_files
 from streams.brokers.apache import ApacheBroker
 from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.process import Broker
 from streams.cli import produce
 from streams.cli.arrival import READS
 from streams.cli.profiles import newest_profiles
-from streams.privacy.boundary import pseudonym_of
+from streams.privacy import keyring, policy
+from streams.privacy.boundary import listener_names
 from streams.privacy.policy import ANALYTICS, PRODUCT
 from streams.settings import Settings
 from streams.sources.detect import open_history
@@ -74,7 +76,7 @@ def differing(
 
 
 async def profiles(system: System) -> dict[str, dict[str, Any]]:
-    async with partition_reader(system.settings.brokers) as reader:
+    async with partition_reader(system.settings.kafka) as reader:
         return await newest_profiles(reader, system.codecs.registry)
 
 
@@ -129,10 +131,5 @@ class Pseudonyms:
     """The gate's pseudonyms for an audience, made by the holder of the key."""
 
     def __init__(self, settings: Settings, audience: str) -> None:
-        self._settings, self._audience = settings, audience
-        self._known: dict[str, str] = {}
-
-    def of(self, user: str) -> str:
-        if user not in self._known:
-            self._known[user] = pseudonym_of(self._settings, user, self._audience)
-        return self._known[user]
+        rules, known = policy.load(settings.policy), schema_files.load(settings.schemas)
+        self.of = listener_names(rules, known, keyring.load(settings).key(audience)).hex

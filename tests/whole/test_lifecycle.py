@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from streams.brokers.embedded import EmbeddedBroker
 from streams.cli import produce
 from streams.cli.profiles import newest_profiles
 from streams.privacy import keyring, keys
-from streams.privacy.boundary import pseudonym_of
 from streams.privacy.policy import ANALYTICS, PRODUCT
 from streams.sources.play import Play
 from streams.sources.simulate import Simulation
@@ -29,6 +28,7 @@ from streams.warehouse import release
 from streams.warehouse.facts import FACTS
 from tests.whole.partner import with_partner
 from tests.whole.system import ROLES, System, running
+from tests.whole.test_exactly_once import Pseudonyms
 
 LISTENERS = 60
 ALL_ARTISTS = "1000"
@@ -58,7 +58,7 @@ async def send(system: System, chunks: list[list[Play]]) -> dict[int, int]:
 
 
 async def profiles(system: System) -> dict[str, dict[str, Any]]:
-    async with partition_reader(system.settings.brokers) as reader:
+    async with partition_reader(system.settings.kafka) as reader:
         return await newest_profiles(reader, system.codecs.registry)
 
 
@@ -146,9 +146,7 @@ async def test_after_erasure_everything_is_as_if_they_had_never_been(
         await stopped(system)
         found_facts = facts(system)
         names = {
-            pseudonym_of(system.settings, user, audience)
-            for user in erased
-            for audience in (PRODUCT, ANALYTICS)
+            pseudonym for names in names_of(system, erased).values() for pseudonym in names.values()
         }
         bytes_left = system.settings.warehouse.read_bytes()
     for request in requests:
@@ -235,12 +233,10 @@ async def test_profiles_and_facts_go_on_across_a_rotation(
         assert names_of(system, people) == after
 
 
-def names_of(system: System, people: list[str]) -> dict[str, dict[str, str]]:
+def names_of(system: System, people: Iterable[str]) -> dict[str, dict[str, str]]:
     """By audience, the pseudonym of each user in the current epoch."""
-    return {
-        audience: {user: pseudonym_of(system.settings, user, audience) for user in people}
-        for audience in (PRODUCT, ANALYTICS)
-    }
+    makers = {audience: Pseudonyms(system.settings, audience) for audience in (PRODUCT, ANALYTICS)}
+    return {audience: {user: made.of(user) for user in people} for audience, made in makers.items()}
 
 
 async def until_renamed(system: System, names: set[str]) -> None:
@@ -310,7 +306,7 @@ async def test_outputs_of_audiences_do_not_join_and_identify_nobody(
 
 
 async def grant_sharing(system: System, users: set[str]) -> None:
-    async with open_producer(system.settings.brokers, idempotent=False) as producer:
+    async with open_producer(system.settings.kafka, idempotent=False) as producer:
         encoder = await system.codecs.records(CONSENT)
         await produce.Granting(encoder, producer, ["sharing"]).send(users)
 
@@ -359,7 +355,7 @@ def unique(chunks: list[list[Play]]) -> list[Play]:
 
 
 async def decide(system: System, user: str, purpose: str, *, granted: bool) -> None:
-    async with open_producer(system.settings.brokers, idempotent=False) as producer:
+    async with open_producer(system.settings.kafka, idempotent=False) as producer:
         encoder = await system.codecs.records(CONSENT)
         decision = {
             "user_id": user,

@@ -1,0 +1,1 @@
+"""What `sottovoce doctor` checks, a module per kind of check."""
