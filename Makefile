@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 HISTORY ?=
+CHAOS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/dev.stamp
@@ -14,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format types imports bench bench-quick notice lock clean
+.PHONY: help demo test check lint format types imports audit bench bench-quick load chaos fuzz notice acls lock clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +26,7 @@ demo: $(READY) ## From plays to profiles and reports on this machine; HISTORY=ex
 test: $(DEV) ## Run the tests, on Apache Kafka too where Java and Maven are
 	@exec $(BIN)/python -m pytest
 
-check: lint types imports ## Everything that can be checked without running
+check: lint types imports audit ## Everything that can be checked without running
 
 lint: $(DEV) ## Check format and style
 	$(BIN)/ruff format --check
@@ -41,20 +42,40 @@ types: $(DEV) ## Check types, strictly
 imports: $(DEV) ## Check that imports point one way
 	$(BIN)/lint-imports --no-cache --no-logo
 
+audit: $(DEV) ## Check that nothing runs what it reads and nothing is unpinned; asks no service
+	@$(BIN)/python -m pytest --quiet tests/deploy/test_audit.py tests/deploy/test_locks.py
+
 bench: $(READY) ## Measure throughput and memory of each role; results in var/bench
 	@exec $(BIN)/python -m tests.bench.run
 
 bench-quick: $(READY) ## The same with fewer plays, less precise
 	@exec $(BIN)/python -m tests.bench.run --plays 200000 --listeners 10000 --peer-plays 5000
 
+load: $(DEV) ## More than the workers can take, and ten years imported meanwhile; results in var/load
+	@$(BIN)/python -m tests.load.pressure
+	@exec $(BIN)/python -m tests.load.backfill
+
+chaos: $(READY) ## Everything goes wrong at once, then a recount; CHAOS="--seed 7 --seconds 3600 --nodes 3"
+	@exec $(BIN)/python -m tests.chaos.run $(CHAOS)
+
+fuzz: $(DEV) var/fuzz/atheris ## Fuzz the decoder and the boundary for MINUTES (10); finds go to var/fuzz
+	@exec $(BIN)/python -m tests.fuzz.decoder --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+var/fuzz/atheris: tests/fuzz/requirements.lock | $(DEV)
+	@$(PIP_INSTALL) --upgrade --require-hashes --target $@ -r $<
+
 notice: $(READY) ## Write deploy/notice from the schemas and the policy, as CI compares it
 	@exec $(BIN)/sottovoce notice --out deploy/notice
+
+acls: $(READY) ## Write deploy/kafka/acls.sh from the roles and the policy, as CI compares it
+	@$(BIN)/sottovoce topics acls > deploy/kafka/acls.sh
 
 lock: $(DEV) ## Pin the dependencies that pyproject.toml names; UPGRADE=1 takes the newest
 	$(LOCK) pyproject.toml --extra demo --extra vault -o requirements.lock
 	$(LOCK) -c requirements.lock --group build -o requirements-build.lock
 	$(LOCK) -c requirements.lock -c requirements-build.lock \
 		pyproject.toml --extra demo --extra vault --group dev -o requirements-dev.lock
+	$(LOCK) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
 
 clean: ## Remove .venv and the caches of tools; var/ stays
 	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
