@@ -16,6 +16,7 @@ from streams.settings import Settings, bundled
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+MANUALS = README + (ROOT / "deploy" / "README.md").read_text("utf-8")
 
 
 def commands(group: Any, path: str = "sottovoce") -> dict[str, Any]:
@@ -41,15 +42,15 @@ def test_every_command_has_help_and_an_example(name: str) -> None:
         assert getattr(parameter, "help", None), f"{parameter.name} says nothing"
 
 
-def test_every_command_in_the_readme_exists() -> None:
-    for words in re.findall(r"sottovoce ((?:[a-z]+ ?)+)", README):
+def test_every_command_in_the_manuals_exists() -> None:
+    for words in re.findall(r"sottovoce ((?:[a-z]+ ?)+)", MANUALS):
         first = words.split()
         names = {f"sottovoce {first[0]}", " ".join(["sottovoce", *first[:2]])}
         assert names & COMMANDS.keys(), words
 
 
-def test_every_variable_in_the_readme_exists() -> None:
-    for name in set(re.findall(r"SOTTOVOCE_([A-Z_]+)", README)) - {"CONFIG"}:
+def test_every_variable_in_the_manuals_exists() -> None:
+    for name in set(re.findall(r"SOTTOVOCE_([A-Z_]+)", MANUALS)) - {"CONFIG"}:
         assert name.lower() in Settings.model_fields, name
 
 
@@ -58,12 +59,12 @@ def test_every_mart_is_in_the_readme() -> None:
         assert f"`{mart.stem}`" in README, mart.stem
 
 
-def test_every_metric_in_the_readme_exists_and_each_says_what_it_is() -> None:
+def test_every_metric_in_the_manuals_exists_and_each_says_what_it_is() -> None:
     families: dict[str, Any] = {each.name: each for each in metrics.REGISTRY.collect()}
     for family in families.values():
         assert family.documentation, family.name
     known = {sample for name in families for sample in (name, f"{name}_total")}
-    for name in set(re.findall(r"\bsottovoce_[a-z_]+\b", README)):
+    for name in set(re.findall(r"\bsottovoce_[a-z_]+\b", MANUALS)):
         assert name in known, name
 
 
