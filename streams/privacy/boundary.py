@@ -23,7 +23,7 @@ from streams.errors import PolicyError, Reason, SchemaError
 from streams.privacy import keyring, policy, tags
 from streams.privacy.keyring import Keyring
 from streams.privacy.keys import PseudonymKey
-from streams.privacy.permission import READS, SUBJECT, Permissions
+from streams.privacy.permission import READS, STARTED, SUBJECT, Permissions
 from streams.privacy.plan import Plan, compile_plan
 from streams.privacy.policy import Policy
 from streams.privacy.pseudonyms import Pseudonyms, pseudonyms
@@ -86,17 +86,21 @@ class Crossing:
     fallback: bool = False
 
 
+Plans = Mapping[str, Plan]
+"""By audience."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """How records of one writer schema cross."""
+    """How records of one writer schema cross: the plans of each epoch in use, ascending."""
 
-    plans: Mapping[str, Plan]
+    plans: tuple[Plans, ...]
     decoder: ColumnDecoder
 
     @property
     def any_plan(self) -> Plan:
-        """Any of them, for what does not depend on the audience."""
-        return next(iter(self.plans.values()))
+        """Any of them, for what depends on neither audience nor epoch."""
+        return next(iter(self.plans[-1].values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,9 @@ class _Closed:
 class Boundary:
     """Crosses batches. Schemas are opened once each, by id; see `open` and `close`.
 
-    Made for one state of the key ring: after a rotation there is a new one.
+    Made for one state of the key ring: after a rotation there is a new one. During an overlap a
+    play gets the pseudonyms of the epoch in which it started, so that one that a client sends again
+    has the same as before and is recognized; stores know whose old pseudonym is which new one.
     """
 
     def __init__(
@@ -124,21 +130,26 @@ class Boundary:
     ) -> None:
         """Plan for the audiences that ``listen_schemas`` names."""
 
-        def compiled(writer: object) -> dict[str, Plan]:
-            return {
-                audience: compile_plan(
-                    writer, play_schema, schema, rules, ring.key(audience), listen_rule
-                )
-                for audience, schema in listen_schemas.items()
-            }
+        def compiled(writer: object) -> tuple[Plans, ...]:
+            return tuple(
+                {
+                    audience: compile_plan(
+                        writer, play_schema, schema, rules, ring.key(audience, epoch), listen_rule
+                    )
+                    for audience, schema in listen_schemas.items()
+                }
+                for epoch in ring.usable
+            )
 
         self._compile = compiled
+        began = {each.number: each.created_ms for each in ring.epochs}
+        self._turns = [began[epoch] for epoch in ring.usable[1:]]
         self._purposes = {name: rules.audiences[name].purpose for name in listen_schemas}
         self._subjects = ring.subjects()
         self._limits = limits
         self._lanes: dict[int, _Lane | _Closed] = {}
         self._none = {
-            audience: _no_listens(plan) for audience, plan in self._compile(play_schema).items()
+            audience: _no_listens(plan) for audience, plan in self._compile(play_schema)[-1].items()
         }
         self._nobody = pl.DataFrame(schema={USER: pl.String, SUBJECT: pl.String})
 
@@ -168,7 +179,7 @@ class Boundary:
         """Plan a writer schema. One that cannot be planned is closed: the problem is returned."""
         try:
             plans = self._compile(writer_schema)
-            wanted = dict.fromkeys(path for plan in plans.values() for path in plan.wanted)
+            wanted = dict.fromkeys(path for plan in plans[-1].values() for path in plan.wanted)
             wanted |= dict.fromkeys((USER, *READS))
             self._lanes[schema_id] = _Lane(plans, ColumnDecoder(writer_schema, tuple(wanted)))
         except (PolicyError, SchemaError) as error:
@@ -261,16 +272,25 @@ class Boundary:
         public = public.with_columns(self._subjects.hex_column(public[USER]).alias(SUBJECT))
         masks = permissions.masks(public)
         part, allowed = {}, np.zeros(len(public), bool)
-        for audience, its in lane.plans.items():
+        for audience, its in lane.plans[-1].items():
             mask = masks[self._purposes[audience]]
             allowed |= mask
             plays = public if mask.all() else public.filter(pl.Series(mask))
-            part[audience] = its.treat(plays).with_columns(plays[_ROW], plays[SUBJECT])
+            part[audience] = self._treated(lane, audience, plays)
             for leaf in its.treated:
                 crossing.treated[audience, leaf.tag, leaf.treatment] += len(plays)
         crossing.filtered[CONSENT_RULE] += int((~allowed).sum())
         part[USER] = public.select(USER, SUBJECT).filter(pl.Series(allowed))
         return part
+
+    def _treated(self, lane: _Lane, audience: str, plays: pl.DataFrame) -> pl.DataFrame:
+        epochs = np.searchsorted(self._turns, plays[STARTED].to_numpy(), side="right")
+        treated: list[pl.DataFrame] = []
+        for epoch in np.unique(epochs).tolist() or [len(self._turns)]:
+            its = plays.filter(pl.Series(epochs == epoch)) if self._turns else plays
+            listens = lane.plans[epoch][audience].treat(its)
+            treated.append(listens.with_columns(its[_ROW], its[SUBJECT]))
+        return pl.concat(treated)
 
     def _reject_unfit(
         self, plays: pl.DataFrame, plan: Plan, schema_id: int, now_ms: int, crossing: Crossing
@@ -292,7 +312,7 @@ class Boundary:
             yield pl.col(path).is_null(), Reason.MISSING_FIELD, path
         for path in ("user_id", "artist.name"):
             yield pl.col(path).str.strip_chars() == "", Reason.MISSING_FIELD, path
-        started = pl.col("started_at")
+        started = pl.col(STARTED)
         earliest = self._limits.earliest_ms
         yield started < earliest, Reason.IMPOSSIBLE_TIME, "started_at before the earliest"
         latest = now_ms + self._limits.future_tolerance_ms
@@ -372,7 +392,7 @@ def _no_listens(plan: Plan) -> pl.DataFrame:
 
 def _positioned(listens: pl.DataFrame, batch: RecordBatch) -> pl.DataFrame:
     rows = listens[_ROW]
-    if not rows.is_sorted():  # several schemas
+    if not rows.is_sorted():  # several schemas or epochs
         listens = listens.sort(_ROW)
         rows = listens[_ROW]
     return listens.drop(_ROW).with_columns(

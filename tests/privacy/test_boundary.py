@@ -274,3 +274,39 @@ def test_a_play_goes_to_the_audiences_its_listener_allows(
         assert crossing.listens[audience]["source_offset"].to_list() == offsets
     nowhere = len(plays) - len({*wanted[PRODUCT], *wanted[ANALYTICS]})
     assert crossing.filtered == {PRIVATE_RULE: 0, CONSENT_RULE: nowhere}
+
+
+def test_during_an_overlap_a_play_has_the_names_of_the_epoch_in_which_it_started(
+    settings: Settings, boundary: Boundary
+) -> None:
+    plays = simulated(200)
+    turn = sorted(play["started_at"] for play in plays)[100]
+    keyring.rotate(settings, turn)
+    during = keyring.load(settings, turn)
+    both = from_settings(settings, SCHEMAS, policy.load(settings.policy), during)
+    assert both.open(PLAY_ID, PLAY) is None
+    before = (
+        crossed(boundary, batch(encoded(plays)))
+        .listens[PRODUCT]
+        .rows_by_key("source_offset", named=True, unique=True)
+    )
+    found = crossed(both, batch(encoded(plays))).listens[PRODUCT]
+    assert found["source_offset"].is_sorted()
+    listens = found.rows_by_key("source_offset", named=True, unique=True)
+    assert listens.keys() == before.keys()
+    started = {FIRST_OFFSET + 2 * row: play["started_at"] for row, play in enumerate(plays)}
+    for offset, listen in listens.items():
+        was = before[offset]
+        old = started[offset] < turn
+        assert (
+            (listen["listener"], listen["event"], listen["epoch"])
+            == (
+                was["listener"],
+                was["event"],
+                1,
+            )
+            if old
+            else listen["epoch"] == 2
+        )
+        assert old or not {listen["listener"], listen["event"]} & {was["listener"], was["event"]}
+        assert listen["artist"] == was["artist"]

@@ -200,7 +200,8 @@ async def test_profiles_and_facts_go_on_across_a_rotation(
         old_profiles = await profiles(system)
         keyring.rotate(system.settings, int(time.time() * 1_000))
         after = names_of(system, people)
-        await system.arrived(await send(system, chunks[half:]))
+        # A client sends again what it sent before the rotation.
+        await system.arrived(await send(system, chunks[:1] + chunks[half:]))
         for user in people:
             await system.ask(user, "rekey")
         await until_renamed(system, set(after[PRODUCT].values()))
@@ -211,26 +212,27 @@ async def test_profiles_and_facts_go_on_across_a_rotation(
     assert not set(before[PRODUCT].values()) & set(after[PRODUCT].values())
     assert set(old_profiles) <= set(before[PRODUCT].values())
     assert set(found) <= set(after[PRODUCT].values())
+    keyring.destroy(system.settings, 1, int(time.time() * 1_000), force=True)
+    assert keyring.load(system.settings).usable == (2,)
+    assert names_of(system, people) == after
 
-    async with EmbeddedBroker() as other:
-        async with running(
+    async with (
+        EmbeddedBroker() as other,
+        running(
             other.address,
             tmp_path / "two",
             idempotence=False,
             key_file=key_file,
             min_listeners="3",
             top_artists=ALL_ARTISTS,
-        ) as system:
-            await system.start()
-            await system.arrived(await send(system, chunks))
-            assert found == await profiles(system)
-            assert found_marts == await published(system)
-            await stopped(system)
-            assert found_facts == facts(system)
-        keyring.destroy(system.settings, 1, int(time.time() * 1_000), force=True)
-        ring = keyring.load(system.settings)
-        assert ring.usable == (2,)
-        assert names_of(system, people) == after
+        ) as system,
+    ):
+        await system.start()
+        await system.arrived(await send(system, chunks))
+        assert found == await profiles(system)
+        assert found_marts == await published(system)
+        await stopped(system)
+        assert found_facts == facts(system)
 
 
 def names_of(system: System, people: Iterable[str]) -> dict[str, dict[str, str]]:
