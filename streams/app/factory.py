@@ -26,7 +26,6 @@ from streams.transport.driver import (
     BatchSchema,
     Seen,
     Transport,
-    nothing_held,
 )
 from streams.transport.flow import Held
 from streams.transport.member import told
@@ -166,7 +165,7 @@ async def _crash(app: faust.App, error: BaseException) -> None:
     error = explained(error)
     transport = app.transport
     assert isinstance(transport, Transport)
-    transport.drain = nothing_held
+    transport.failed = True
     await app.crash(error)
 
 

@@ -203,8 +203,10 @@ class BatchConsumer(stock.Consumer):
 
     async def wait_empty(self) -> None:
         """Have the roles write what they hold, so that their batches can be acknowledged."""
-        await self.transport.drain()
-        await super().wait_empty()
+        if not self.transport.failed:
+            await self.transport.drain()
+        if not self.transport.failed:  # else what is held is never acknowledged
+            await super().wait_empty()
 
 
 class BatchProducer(stock.Producer):
@@ -250,6 +252,8 @@ class Transport(stock.Transport):
         """What is delivered and not finished; its bound is the settings'."""
         self.idempotent = True
         """Whether the producer asks the broker to drop what a retry sent twice."""
+        self.failed = False
+        """Whether the worker stops on a fault: it writes nothing more and waits for nothing."""
         self.drain: Drain = nothing_held
         """Called before partitions are given up: write what is held, acknowledge it."""
         self.resume: Resume = _as_committed
