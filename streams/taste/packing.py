@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 _HEAD: Final = Struct("<BqII")
-"""Version, offset of `listens` that is included, size and checksum of what is packed."""
+"""Version, offset of `listens` that is included, size of what is packed, checksum of the rest."""
 _MOST: Final = 255
 """How much smaller LZ4 can make anything; a larger size is none."""
 _LZ4: Final = pa.Codec("lz4_raw")
@@ -30,7 +30,7 @@ def packed(
     turned = [_turned(table, (-1, width)) for table, width in tables]
     plain = b"".join((head, *turned, tail))
     small: bytes = _LZ4.compress(plain, asbytes=True)
-    return _HEAD.pack(version, offset, len(plain), adler32(plain)) + small
+    return _HEAD.pack(version, offset, len(plain), _checksum(len(plain), small)) + small
 
 
 def unpacked(body: bytes) -> bytes:
@@ -43,11 +43,12 @@ def unpacked(body: bytes) -> bytes:
         *_, size, checksum = _HEAD.unpack_from(body)
         if size > _MOST * len(body):
             raise ValueError("larger than it can be")
+        # LZ4 takes what goes on after its end, and pyarrow what ends before ``size``.
+        if _checksum(size, body[_HEAD.size :]) != checksum:
+            raise ValueError("not what was packed")
         plain: bytes = _LZ4.decompress(body[_HEAD.size :], size, asbytes=True)
     except (error, pa.ArrowException, OSError) as cause:
         raise ValueError("not what was packed") from cause
-    if adler32(plain) != checksum:  # pyarrow does not tell when there was less than ``size``
-        raise ValueError("not what was packed")
     return plain
 
 
@@ -62,6 +63,10 @@ def straight(plain: bytes, head: int, tables: Iterable[tuple[int, int]]) -> byte
         parts.append(_turned(plain[begin : begin + size], (width, -1)))
         begin += size
     return b"".join((*parts, plain[begin:]))
+
+
+def _checksum(size: int, small: bytes) -> int:
+    return adler32(small, adler32(size.to_bytes(4, "little")))
 
 
 def _turned(table: bytes, shape: tuple[int, int]) -> bytes:
