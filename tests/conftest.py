@@ -15,12 +15,12 @@ from typing import NoReturn
 
 import pytest
 
-from streams.brokers import apicurio
 from streams.brokers.apache import ApacheBroker
-from streams.brokers.apicurio import ApicurioRegistry
 from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.process import Broker
 from streams.errors import BrokerError
+from tests.brokers import apicurio
+from tests.brokers.apicurio import ApicurioRegistry
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("embedded", "apache")

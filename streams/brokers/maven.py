@@ -40,8 +40,10 @@ def fetch(cache: Path, pom: Path, name: str, what: str, *goal: str) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as half:
         partial = Path(half).absolute() / "files"
+        # What it has unpacked it marks, beside the pom unless told otherwise, and leaves out then.
+        folders = (f"-DoutputDirectory={partial}", f"-DmarkersDirectory={half}/markers")
         run(
-            [maven, *_QUIETLY, f"--file={pom}", *goal, f"-DoutputDirectory={partial}"],
+            [maven, *_QUIETLY, f"--file={pom}", *goal, *folders],
             _FETCH_S,
             f"Maven cannot fetch {what}; check that it reaches its repository.",
         )

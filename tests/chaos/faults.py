@@ -16,11 +16,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.avro.encode import RecordEncoder
-from streams.brokers.apicurio import ApicurioRegistry
 from streams.privacy import keyring
 from streams.settings import Settings
 from streams.topics import LISTENS, PLAYS, PRIVACY_REQUESTS, PROFILES, TASTE_STATE
 from streams.warehouse import release
+from tests.brokers.apicurio import ApicurioRegistry
 from tests.brokers.cluster import Cluster
 from tests.chaos.client import Client
 from tests.chaos.history import POISON, History

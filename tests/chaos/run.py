@@ -32,7 +32,6 @@ from streams.agents.codecs import Codecs
 from streams.app.roles import codecs_of
 from streams.avro import schemas as schema_files
 from streams.avro.encode import RecordEncoder
-from streams.brokers.apicurio import ApicurioRegistry
 from streams.cli import produce
 from streams.privacy import keyring, keys, policy
 from streams.privacy.boundary import listener_names
@@ -40,6 +39,7 @@ from streams.privacy.policy import ANALYTICS, PRODUCT
 from streams.settings import PREFIX, Settings, bundled, load
 from streams.topics import ALL, CONSENT, PLAYS, PRIVACY_REQUESTS
 from streams.warehouse import release
+from tests.brokers.apicurio import ApicurioRegistry
 from tests.brokers.cluster import Cluster, Node
 from tests.chaos import evidence, faults, schedule
 from tests.chaos.client import Client

@@ -17,7 +17,6 @@ from streams.avro.encode import RecordEncoder
 from streams.avro.registry import HttpRegistry
 from streams.avro.schemas import load as load_schemas
 from streams.brokers.apache import ApacheBroker
-from streams.brokers.apicurio import ApicurioRegistry
 from streams.cli import produce
 from streams.errors import RegistryError, UnknownSchemaId
 from streams.settings import load
@@ -25,6 +24,7 @@ from streams.sources.play import Play
 from streams.sources.simulate import Simulation
 from streams.topics import LISTENS, PLAYS, REJECTED
 from streams.transport.producer import open_producer, send_records
+from tests.brokers.apicurio import ApicurioRegistry
 from tests.whole.system import System, running
 
 PLAY = load_schemas(load().schemas)["play"]

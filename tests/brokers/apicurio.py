@@ -18,8 +18,8 @@ import aiohttp
 from streams.brokers import maven
 from streams.brokers.process import HOST, Broker, someone_listens
 from streams.errors import BrokerError
-from streams.settings import bundled
 
+POM = Path(__file__).parents[2] / "deploy" / "registry" / "pom.xml"
 LEAST_JAVA = 21
 _INSTALLED = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1")
@@ -90,9 +90,8 @@ def fetch(cache: Path) -> Path:
     Raises:
         BrokerError: Maven is missing or fails.
     """
-    pom = bundled("deploy") / "registry" / "pom.xml"
     goal = "dependency:unpack-dependencies"
-    return maven.fetch(cache, pom, "registry", "Apicurio Registry", goal)
+    return maven.fetch(cache, POM, "registry", "Apicurio Registry", goal)
 
 
 def java() -> str:
