@@ -10,7 +10,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
@@ -44,6 +44,7 @@ class BatchConsumerThread(stock.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # Faust's own only within its transactions
         for each in (consumer, consumer._client):
             each._request_timeout_ms = _REQUEST_MS
         share = max(_LEAST_FETCH_BYTES, self.transport.held.bound // _FETCHES)
@@ -177,7 +178,7 @@ def _unpacked(result: FetchResult, max_records: int | None, room: int) -> list[R
         batch = parsed._records.next_batch()
         if parsed._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {tp}")
-        if not batch.is_control_batch:
+        if not (_aborted(parsed, batch) or batch.is_control_batch):
             fetched = list(batch)
             if batch.base_offset < parsed.next_fetch_offset:  # asked for from within the batch
                 fetched = [each for each in fetched if each.offset >= parsed.next_fetch_offset]
@@ -188,3 +189,11 @@ def _unpacked(result: FetchResult, max_records: int | None, room: int) -> list[R
     if not parsed._records.has_next():
         result._partition_records = None
     return records
+
+
+def _aborted(parsed: PartitionRecords, batch: Any) -> bool:
+    """Whether a batch, the next one, belongs to a transaction that did not come about."""
+    parsed._consume_aborted_up_to(batch.base_offset)
+    if batch.is_control_batch and parsed._contains_abort_marker(batch):
+        parsed._aborted_producers.discard(batch.producer_id)
+    return batch.is_transactional and batch.producer_id in parsed._aborted_producers
