@@ -41,8 +41,9 @@ grant "${PRIVACY_OFFICER:-User:privacy-officer}" --operation Delete --topic priv
 grant "${RAW_OPERATOR:-User:raw-operator}" --operation Read --topic plays --topic plays.rejected
 grant "${RAW_OPERATOR:-User:raw-operator}" --operation Write --topic plays --topic catalogue
 
-# operator: sottovoce topics and doctor, monitoring
-grant "${OPERATOR:-User:operator}" --operation Create --operation Describe --topic '*'
+# operator: sottovoce topics, doctor and rebuild, monitoring
+grant "${OPERATOR:-User:operator}" --operation Delete --topic taste-state
+grant "${OPERATOR:-User:operator}" --operation Create --operation Describe --operation DescribeConfigs --topic '*'
 grant "${OPERATOR:-User:operator}" --operation Describe --group sottovoce- --resource-pattern-type prefixed
 
 # product-team: who uses profiles

@@ -29,9 +29,9 @@ class User:
     Attributes:
         groups: its consumer group, or what their names begin with if it ends in a hyphen.
         claims: the same for transactional ids.
-        empties: topics whose records it may delete.
-        operates: whether it may create every topic, and see which there are and how far they are
-            read, without reading any.
+        empties: topics whose records it may delete, and the topics themselves.
+        operates: whether it may create every topic, and see which there are, how they are set and
+            how far they are read, without reading any.
     """
 
     name: str
@@ -66,7 +66,10 @@ def users(policy: Policy) -> tuple[User, ...]:
             "raw-operator", "sottovoce rejected and catalogue",
             (topics.PLAYS, topics.REJECTED), (topics.PLAYS, topics.CATALOGUE),
         ),
-        User("operator", "sottovoce topics and doctor, monitoring", operates=True),
+        User(
+            "operator", "sottovoce topics, doctor and rebuild, monitoring",
+            empties=(topics.TASTE_STATE,), operates=True,
+        ),
         User("product-team", "who uses profiles", (topics.PROFILES,), groups="product-team-"),
         *map(_partner, third),
     )  # fmt: skip
@@ -98,7 +101,7 @@ def _rules(user: User) -> Iterator[str]:
     if user.claims is not None:
         yield f"--operation Write --transactional-id {_pattern(user.claims)}"
     if user.operates:
-        yield "--operation Create --operation Describe --topic '*'"
+        yield "--operation Create --operation Describe --operation DescribeConfigs --topic '*'"
         yield f"--operation Describe --group {_pattern('sottovoce-')}"
 
 

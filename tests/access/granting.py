@@ -24,7 +24,7 @@ SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "acls.sh"
 # Kafka's ResourceType, PatternType, AclOperation and AclPermissionType.
 RESOURCES = {"topic": 2, "group": 3, "transactional_id": 5}
 PATTERNS = {"literal": 3, "prefixed": 4}
-OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8}
+OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
 _ANY, _ALLOW = 1, 3
 
 
