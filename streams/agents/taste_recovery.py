@@ -51,7 +51,7 @@ class Recovery:
             RegistryError: a schema cannot be had.
         """
         started = time.monotonic()
-        newest = await self._newest(number)
+        newest = await newest_records(self.reader, number)
         positions = await self._positions(newest.pop(POSITIONS_KEY, None))
         state = await self._state(newest)
         horizon = self.settings.duplicate_horizon
@@ -74,21 +74,6 @@ class Recovery:
         )
         return partition
 
-    async def _newest(self, number: int) -> dict[bytes, bytes]:
-        newest: dict[bytes, bytes] = {}
-        async for batch in read_span(self.reader, TASTE_STATE.name, number):
-            for key, value in zip(batch.keys, batch.values, strict=True):
-                if key is None:
-                    raise StateError(
-                        f"{TASTE_STATE.name}/{number} holds a record without a key.",
-                        "Only the taste role may write there; correct its access rules.",
-                    )
-                if value is None:
-                    newest.pop(key, None)
-                else:
-                    newest[key] = value
-        return newest
-
     async def _positions(self, record: bytes | None) -> Positions:
         if record is None:
             return Positions()
@@ -109,6 +94,27 @@ class Recovery:
         start, end = partition.intake.next_offset, partition.state.next_offset
         async for batch in read_span(self.reader, LISTENS.name, partition.number, start, end):
             include(partition, batch, *await self.listens.read(batch))
+
+
+async def newest_records(reader: AIOKafkaConsumer, number: int) -> dict[bytes, bytes]:
+    """The newest record of each key in a partition of ``taste-state``, as it came.
+
+    Raises:
+        StateError: a record has no key: the taste role did not write it.
+    """
+    newest: dict[bytes, bytes] = {}
+    async for batch in read_span(reader, TASTE_STATE.name, number):
+        for key, value in zip(batch.keys, batch.values, strict=True):
+            if key is None:
+                raise StateError(
+                    f"{TASTE_STATE.name}/{number} holds a record without a key.",
+                    "Only the taste role may write there; correct its access rules.",
+                )
+            if value is None:
+                newest.pop(key, None)
+            else:
+                newest[key] = value
+    return newest
 
 
 def include(

@@ -17,17 +17,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
-from aiokafka import AIOKafkaConsumer
 
 from streams import __version__
 from streams.agents.role import Place
+from streams.agents.taste_recovery import newest_records
 from streams.cli import console
 from streams.cli.resuming import stored_by_taste, stored_in
 from streams.cli.survey import INPUTS, Survey, survey
-from streams.errors import SourceError, StateError, WarehouseError
+from streams.errors import SourceError, WarehouseError
 from streams.settings import Settings
 from streams.topics import TASTE_STATE
-from streams.transport.reader import partition_reader, read_span
+from streams.transport.reader import partition_reader
 from streams.warehouse import backup as copies
 from streams.warehouse.store import Warehouse
 
@@ -126,7 +126,7 @@ async def _dump(settings: Settings, folder: Path, found: Survey) -> dict[Place, 
     with console.progress("copying taste-state", len(places), "partitions") as advance:
         async with partition_reader(settings.kafka) as reader:
             for _, number in places:
-                newest = await _newest(reader, number)
+                newest = await newest_records(reader, number)
                 rows = pl.DataFrame(
                     {"key": list(newest), "value": list(newest.values())}, schema=CHANGELOG
                 )
@@ -134,22 +134,6 @@ async def _dump(settings: Settings, folder: Path, found: Survey) -> dict[Place, 
                 console.out.print(f"{len(newest):>9,}  records of {TASTE_STATE.name}/{number}")
                 advance(1)
     return stored
-
-
-async def _newest(reader: AIOKafkaConsumer, number: int) -> dict[bytes, bytes]:
-    newest: dict[bytes, bytes] = {}
-    async for batch in read_span(reader, TASTE_STATE.name, number):
-        for key, value in zip(batch.keys, batch.values, strict=True):
-            if key is None:
-                raise StateError(
-                    f"{TASTE_STATE.name}/{number} holds a record without a key.",
-                    "Only the taste role may write there; correct its access rules.",
-                )
-            if value is None:
-                newest.pop(key, None)
-            else:
-                newest[key] = value
-    return newest
 
 
 def _copy(settings: Settings, target: Path, held: bool, timeout_s: float) -> dict[Place, int]:

@@ -107,18 +107,11 @@ class Topics:
         return len(records)
 
 
-class _Reader:
-    """What `streams.transport.reader` calls."""
+class Positioned:
+    """Where a reader without a group is in each partition."""
 
-    def __init__(self, topics: Topics) -> None:
-        self._topics = topics
+    def __init__(self) -> None:
         self._position: dict[TopicPartition, int] = {}
-
-    async def beginning_offsets(self, tps: list[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return {tp: self._topics.begin[tp.topic] for tp in tps}
-
-    async def end_offsets(self, tps: list[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return {tp: len(self._topics.log[tp.topic]) for tp in tps}
 
     def assign(self, tps: list[TopicPartition]) -> None:
         self._position = dict.fromkeys(tps, 0)
@@ -131,6 +124,20 @@ class _Reader:
 
     async def position(self, tp: TopicPartition) -> int:
         return self._position[tp]
+
+
+class _Reader(Positioned):
+    """What `streams.transport.reader` calls."""
+
+    def __init__(self, topics: Topics) -> None:
+        super().__init__()
+        self._topics = topics
+
+    async def beginning_offsets(self, tps: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return {tp: self._topics.begin[tp.topic] for tp in tps}
+
+    async def end_offsets(self, tps: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return {tp: len(self._topics.log[tp.topic]) for tp in tps}
 
     async def getmany(self, tp: TopicPartition, **_: Any) -> Mapping[TopicPartition, list[Record]]:
         begin = self._position[tp]

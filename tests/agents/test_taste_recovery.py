@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
@@ -27,7 +26,7 @@ from streams.taste.state import Bounds, Dump, TasteState
 from streams.topics import LISTENS, TASTE_STATE
 from streams.transport.claims import OpenClaim
 from tests.agents.kafka import MemoryKafka
-from tests.agents.partitions import Record
+from tests.agents.partitions import Positioned, Record
 from tests.taste.histories import LISTENERS, Listen, cut, frame, histories, listen
 
 SETTINGS = load(duplicate_horizon=50)
@@ -35,16 +34,16 @@ ABSENT = dict.fromkeys(("artist_mbid", "country", "device_class", "context_type"
 Entry = tuple[bytes, bytes | None]
 
 
-@dataclass(slots=True)
-class Log:
+class Log(Positioned):
     """Records by topic with gaps between their offsets, and what `streams.transport.reader` calls.
 
     A gap is what compaction or an aborted transaction leaves, at the end a marker.
     """
 
-    records: dict[str, list[Record]] = field(default_factory=dict)
-    ends: dict[str, int] = field(default_factory=dict)
-    _position: dict[TopicPartition, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: dict[str, list[Record]] = {}
+        self.ends: dict[str, int] = {}
 
     def add(self, topic: str, key: bytes | None, value: bytes | None, gap: int = 0) -> None:
         """Append a record, and leave a gap after it."""
@@ -57,18 +56,6 @@ class Log:
 
     async def end_offsets(self, tps: list[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {tp: self.ends.get(tp.topic, 0) for tp in tps}
-
-    def assign(self, tps: list[TopicPartition]) -> None:
-        self._position = dict.fromkeys(tps, 0)
-
-    def unsubscribe(self) -> None:
-        self._position.clear()
-
-    def seek(self, tp: TopicPartition, offset: int) -> None:
-        self._position[tp] = offset
-
-    async def position(self, tp: TopicPartition) -> int:
-        return self._position[tp]
 
     async def getmany(self, tp: TopicPartition, **_: Any) -> Mapping[TopicPartition, list[Record]]:
         later = (each for each in self.records[tp.topic] if each.offset >= self._position[tp])

@@ -221,7 +221,7 @@ class Clock:
 
         taste_recovery.read_span = spans  # type: ignore[attr-defined]
         TasteState.load_many = loaded  # type: ignore[method-assign, assignment]
-        self.watch(taste_recovery.Recovery, "_newest", "newest")
+        self.watch(taste_recovery, "newest_records", "newest")
         self.watch(Codecs, "tails", "unpack")
         self.watch(ListenReader, "look_back", "look back")
         self.watch(Held, "load", "commands")
