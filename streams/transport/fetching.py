@@ -10,17 +10,18 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
-from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from streams import metrics
-from streams.transport.batch import RawRecord, RecordBatch
+from streams.transport.batch import RecordBatch
 from streams.transport.flow import footprint
 from streams.transport.member import Member, told
 from streams.transport.security import allowed
 from streams.transport.stopping import insist
+from streams.transport.unpacking import unpacked
 
 if TYPE_CHECKING:
     from streams.transport.driver import Transport
@@ -148,7 +149,7 @@ class BatchConsumerThread(stock.AIOKafkaConsumerThread):
         tp = result._topic_partition
         if tp.topic not in self.transport.batched:
             return list(result.getall(max_records))
-        records = _unpacked(result, max_records, room)
+        records = unpacked(result, max_records, room)
         return [RecordBatch.of(tp.topic, tp.partition, records)] if records else []
 
 
@@ -157,43 +158,3 @@ def _ahead(fetcher: Any) -> int:
     waiting = [each for each in list(fetcher._records.values()) if type(each) is FetchResult]
     parsed = [each._partition_records for each in waiting]
     return sum(each._records.size_in_bytes() for each in parsed if each is not None)
-
-
-def _unpacked(result: FetchResult, max_records: int | None, room: int) -> list[RawRecord]:
-    """FetchResult.getall, but a producer's batch at a time instead of a record, which costs less.
-
-    Stops after the batch with which ``max_records`` or ``room`` bytes are reached: a compressed
-    answer can be many times as large as it came.
-    """
-    tp = result._topic_partition
-    if not result.check_assignment(tp) or not result.has_more():
-        return []
-    parsed = result._partition_records
-    records: list[RawRecord] = []
-    while (
-        parsed._records.has_next()
-        and room > 0
-        and (max_records is None or len(records) < max_records)
-    ):
-        batch = parsed._records.next_batch()
-        if parsed._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(f"Invalid CRC - {tp}")
-        if not (_aborted(parsed, batch) or batch.is_control_batch):
-            fetched = list(batch)
-            if batch.base_offset < parsed.next_fetch_offset:  # asked for from within the batch
-                fetched = [each for each in fetched if each.offset >= parsed.next_fetch_offset]
-            records += fetched
-            room -= sum(len(each.value) for each in fetched if each.value is not None)
-        parsed.next_fetch_offset = batch.next_offset
-    result._update_position()
-    if not parsed._records.has_next():
-        result._partition_records = None
-    return records
-
-
-def _aborted(parsed: PartitionRecords, batch: Any) -> bool:
-    """Whether a batch, the next one, belongs to a transaction that did not come about."""
-    parsed._consume_aborted_up_to(batch.base_offset)
-    if batch.is_control_batch and parsed._contains_abort_marker(batch):
-        parsed._aborted_producers.discard(batch.producer_id)
-    return batch.is_transactional and batch.producer_id in parsed._aborted_producers

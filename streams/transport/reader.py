@@ -15,6 +15,7 @@ from streams.settings import Kafka
 from streams.transport.batch import RawRecord, RecordBatch
 from streams.transport.security import allowed, client_arguments, refusal
 from streams.transport.stopping import insist
+from streams.transport.unpacking import unpacked
 
 _FETCH_BYTES = 4 * 1024 * 1024
 _FETCH_WAIT_MS = 20
@@ -88,7 +89,7 @@ async def read_span(
 
 
 class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """Hands out records as its parser made them: a `ConsumerRecord` each takes as long again."""
+    """Hands out a fetch at a time, as `streams.transport.unpacking` takes it apart."""
 
     async def stop(self) -> None:
         await insist(super().stop(), self)
@@ -105,17 +106,16 @@ class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type
                 waiter.cancel()
                 return {}
             waiter.result()  # raises what keeps it from fetching
-        for result in fetcher._records.values():
-            if type(result) is FetchResult and result.has_more():
-                result._partition_records._consumer_record = _as_parsed
-        records: dict[TopicPartition, list[RawRecord]] = await super().getmany(
-            *partitions, timeout_ms=timeout_ms, max_records=max_records
-        )
+        records: dict[TopicPartition, list[RawRecord]] = {}
+        for tp, result in list(fetcher._records.items()):
+            del fetcher._records[tp]
+            fetcher._notify(fetcher._wait_consume_future)
+            if tp not in partitions:
+                continue  # of a span that was left before its end
+            if type(result) is not FetchResult:
+                result.check_raise()
+            records[tp] = unpacked(result)
         return records
-
-
-def _as_parsed(_: TopicPartition, record: RawRecord) -> RawRecord:
-    return record
 
 
 async def end_offsets(consumer: AIOKafkaConsumer, topic: str) -> Mapping[int, int]:

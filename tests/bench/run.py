@@ -41,8 +41,8 @@ from streams.transport.admin import create_topics
 
 OUT = Path("var/bench/results.json")
 ROLES = {"gate": PLAYS.name, **READS}
-POLL_S = 0.02
-EMIT_EVERY_S = 2.0
+POLL_S = 0.1
+EMIT_EVERY_S = 5.0
 """Changed profiles go out this often, ours and the peer's."""
 PEER_PROFILES = Topic("bench-profiles", Zone.PUBLISHED, "", "listener", "profiles of the peer")
 err = Console(stderr=True)

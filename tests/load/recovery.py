@@ -40,6 +40,7 @@ from streams.agents.role import Place
 from streams.agents.taste import Taste
 from streams.agents.taste_partition import POSITIONS_KEY, Positions
 from streams.app.roles import codecs_of
+from streams.app.worker import collect_seldom
 from streams.brokers.apache import ApacheBroker
 from streams.privacy.policy import PRODUCT
 from streams.settings import Kafka, Settings, load
@@ -241,6 +242,7 @@ class Alone:
 
 async def take_over(kafka: Kafka, asked: argparse.Namespace) -> dict[str, Any]:
     """Take all partitions over; what it took. For a process of its own."""
+    collect_seldom()
     settings = settings_for(kafka)
     taste, clock = Taste(settings, codecs_of(settings)), Clock()
     clock.watch_all()

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from streams.brokers.apache import ApacheBroker
 from streams.topics import Topic, Zone
 from streams.transport.admin import create_topics
-from streams.transport.fetching import _unpacked
+from streams.transport.unpacking import unpacked
 
 
 async def test_what_a_client_took_back_is_not_fetched(apache_broker: ApacheBroker) -> None:
@@ -52,6 +52,6 @@ async def fetched(broker: ApacheBroker, topic: str) -> list[bytes | None]:
                 await asyncio.sleep(0.01)
                 continue
             while result.has_more():
-                found += [record.value for record in _unpacked(result, 1, 1_000)]
+                found += [record.value for record in unpacked(result, 1, 1_000)]
             consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
         return found

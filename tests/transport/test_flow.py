@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tracemalloc
+import weakref
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.transport.batch import RecordBatch
-from streams.transport.fetching import _unpacked
 from streams.transport.flow import Held, footprint
+from streams.transport.unpacking import unpacked
 
 LISTENS = TopicPartition("listens", 0)
 
@@ -146,14 +148,25 @@ def answer(batches: int, records: int, compression: int) -> FetchResult:
 @pytest.mark.parametrize("compression", [0, 1], ids=["plain", "gzip"])
 def test_an_answer_is_unpacked_as_far_as_there_is_room(compression: int) -> None:
     result = answer(batches=10, records=20, compression=compression)
-    first = _unpacked(result, None, room=30_000)
+    first = unpacked(result, None, room=30_000)
     assert [each.offset for each in first] == list(range(40))
     assert result.has_more()
-    rest = _unpacked(result, None, room=10**9)
+    rest = unpacked(result, None, room=10**9)
     assert [each.offset for each in rest] == list(range(40, 200))
     assert not result.has_more()
 
 
 def test_a_record_larger_than_all_room_is_taken_alone() -> None:
     result = answer(batches=3, records=1, compression=0)
-    assert len(_unpacked(result, None, room=1)) == 1
+    assert len(unpacked(result, None, room=1)) == 1
+
+
+def test_an_answer_is_gone_when_it_is_unpacked() -> None:
+    result = answer(batches=3, records=1, compression=0)
+    held = weakref.ref(result._partition_records)
+    gc.disable()
+    try:
+        unpacked(result)
+        assert held() is None, "or some MB a batch wait for cycles to be sought"
+    finally:
+        gc.enable()
