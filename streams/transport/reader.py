@@ -110,7 +110,7 @@ class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type
         for tp, result in list(fetcher._records.items()):
             del fetcher._records[tp]
             fetcher._notify(fetcher._wait_consume_future)
-            if tp not in partitions:
+            if partitions and tp not in partitions:
                 continue  # of a span that was left before its end
             if type(result) is not FetchResult:
                 result.check_raise()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from itertools import pairwise
 
 import pytest
+from aiokafka import TopicPartition
 
 from streams.brokers.process import Broker
 from streams.errors import BrokerError
@@ -42,6 +44,20 @@ async def test_reads_everything_though_the_reported_end_may_lag(broker: Broker) 
 @pytest.mark.parametrize(("start", "end"), [(0, 10), (990, 1_010), (1_000, 1_001), (5, 5)])
 async def test_reads_exactly_the_span(broker: Broker, start: int, end: int) -> None:
     assert await read(broker, await written(broker), start, end) == RECORDS[start:end]
+
+
+async def test_who_names_no_partition_gets_all(broker: Broker) -> None:
+    name = await written(broker)
+    partitions = [TopicPartition(name, number) for number in (0, 1)]
+    async with partition_reader(broker.kafka) as reader:
+        reader.assign(partitions)
+        await reader.seek_to_beginning(*partitions)
+        values: list[bytes] = []
+        async with asyncio.timeout(10):
+            while len(values) < len(RECORDS):
+                for records in (await reader.getmany(timeout_ms=500)).values():
+                    values += [record.value for record in records]
+    assert values == RECORDS
 
 
 @pytest.mark.broker("apache")  # the embedded one makes a topic when it is asked for
