@@ -34,7 +34,7 @@ class Tail:
         self._numbers = len(types) - 1
 
     def cut(self, bodies: Sequence[bytes]) -> list[bytes]:
-        """The field of each body, about 1 us each.
+        """The field of each body.
 
         Raises:
             StateError: a body does not end where the field does.
