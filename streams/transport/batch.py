@@ -35,9 +35,20 @@ class RecordBatch:
     values: list[bytes | None]
     with_headers: int
     """How many of the records carry headers."""
+    start: int = -1
+    """Where it was read from: between there and the first record there is none. -1: not known."""
+    end: int = -1
+    """Where to read on, beyond what follows the last record and is none."""
 
     @classmethod
-    def of(cls, topic: str, partition: int, records: Iterable[RawRecord]) -> RecordBatch:
+    def of(
+        cls,
+        topic: str,
+        partition: int,
+        records: Iterable[RawRecord],
+        start: int = -1,
+        end: int = -1,
+    ) -> RecordBatch:
         """Columns of ``records``; one pass a column costs less than one object a record."""
         records = list(records)
         return cls(
@@ -48,6 +59,8 @@ class RecordBatch:
             [record.key for record in records],
             [record.value for record in records],
             sum(1 for record in records if record.headers),
+            start,
+            end,
         )
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage, Message
 from mode.utils.futures import notify
 
-from streams import metrics
+from streams import logs, metrics
 from streams.errors import SottoVoceError
 from streams.transport.batch import RecordBatch
 from streams.transport.claims import Claim, OpenClaim
@@ -25,6 +25,8 @@ from streams.transport.fetching import BatchConsumerThread
 from streams.transport.flow import Held
 from streams.transport.ledger import OffsetLedger
 from streams.transport.producer import send_records
+
+log = logs.get(__name__)
 
 _HELD_BYTES = 128 * 1024 * 1024
 RESTORE_S = 86_400.0
@@ -97,7 +99,8 @@ class BatchConsumer(stock.Consumer):
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
-        self.ledger.deliver(tp, record, record.next_offset)
+        end = record.end if record.end >= 0 else None
+        self.ledger.deliver(tp, record, record.next_offset, end)
         self.transport.held.deliver(record)
         self.transport.on_end_offset(tp.topic, tp.partition, self.highwater(tp))
         return message
@@ -139,7 +142,37 @@ class BatchConsumer(stock.Consumer):
         # Without flow the stock driver would seek, and our roles restore, in the middle of a
         # rebalance; what ends the rebalance does it again.
         records, active = await super()._wait_next_records(timeout)
+        if records:
+            records = {tp: its for tp, its in records.items() if await self._follows(tp, its)}
         return (records if self.flow_active else None), active
+
+    async def _follows(self, tp: TP, records: list[Any]) -> bool:
+        """Whether what was fetched starts where the last delivery ended; else it is read again.
+
+        The stock driver drops what it has fetched in several places when a rebalance comes, and
+        reads on behind it. What is finished then would be committed, and the rest never be read.
+        """
+        first = records[0] if records else None
+        if not isinstance(first, RecordBatch) or first.start < 0 or not self.flow_active:
+            return True
+        expected = self.ledger.expected(tp)
+        if expected is None or first.start == expected:
+            return True
+        begin = (await self.earliest_offsets(tp))[tp]
+        if first.start == begin > expected:
+            log.error("records left Kafka before they were read", topic=tp.topic,
+                      partition=tp.partition, records=begin - expected)  # fmt: skip
+            return True
+        log.warning("reading again what was fetched and not delivered", topic=tp.topic,
+                    partition=tp.partition, start=first.start, expected=expected)  # fmt: skip
+        await self.seek(tp, expected)
+        return False
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Read on at ``offset``."""
+        if partition.topic in self.transport.batched:
+            self.ledger.seek(partition, offset)
+        await super().seek(partition, offset)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         committed = bool(await super()._commit(offsets))
@@ -189,7 +222,11 @@ class BatchConsumer(stock.Consumer):
         self.transport.held.reset()
         await super().perform_seek()
         for tp in self.assignment():
-            if tp.topic in self.transport.batched and not self._committed_offset.get(tp):
+            if tp.topic not in self.transport.batched:
+                continue
+            if committed := self._committed_offset.get(tp):
+                self.ledger.seek(tp, committed)
+            else:
                 await self.seek(tp, 0)  # the stock driver leaves it where it has been read to
         for tp, offset in (await self.transport.resume(self.assignment())).items():
             if tp not in self.assignment():

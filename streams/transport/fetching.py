@@ -43,6 +43,10 @@ class BatchConsumerThread(stock.AIOKafkaConsumerThread):
 
     transport: Transport
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._passed: dict[Any, tuple[int, int]] = {}
+
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # Faust's own only within its transactions
@@ -100,7 +104,7 @@ class BatchConsumerThread(stock.AIOKafkaConsumerThread):
     ) -> dict[TP, list[Any]]:
         # Fetcher.fetched_records, but bounded per partition and without ConsumerRecord objects.
         deadline = time.monotonic() + patience_s
-        while True:
+        while self.consumer.flow_active:  # else nobody takes what is fetched
             if fetcher._subscriptions.reassignment_in_progress:
                 await fetcher._subscriptions.wait_for_assignment()
             room = self.transport.held.room
@@ -117,6 +121,7 @@ class BatchConsumerThread(stock.AIOKafkaConsumerThread):
                 waiter.cancel()
                 return {}
             waiter.result()
+        return {}
 
     def _drain(
         self, fetcher: Any, partitions: set[TP], max_records: int | None, room: int
@@ -149,8 +154,20 @@ class BatchConsumerThread(stock.AIOKafkaConsumerThread):
         tp = result._topic_partition
         if tp.topic not in self.transport.batched:
             return list(result.getall(max_records))
+        parsed = result._partition_records
+        if parsed is None:
+            return []
+        start = parsed.next_fetch_offset
         records = unpacked(result, max_records, room)
-        return [RecordBatch.of(tp.topic, tp.partition, records)] if records else []
+        end = parsed.next_fetch_offset
+        # What holds no record for us (taken back, or a marker) belongs to the next batch.
+        before = self._passed.pop(tp, None)
+        if before is not None and before[1] == start:
+            start = before[0]
+        if not records:
+            self._passed[tp] = start, end
+            return []
+        return [RecordBatch.of(tp.topic, tp.partition, records, start, end)]
 
 
 def _ahead(fetcher: Any) -> int:

@@ -23,6 +23,7 @@ class _Entry:
 class _Partition:
     entries: deque[_Entry] = field(default_factory=deque)
     committable: int | None = None
+    expected: int | None = None
 
 
 class OffsetLedger:
@@ -31,10 +32,25 @@ class OffsetLedger:
     def __init__(self) -> None:
         self._partitions: dict[Hashable, _Partition] = {}
 
-    def deliver(self, partition: Hashable, token: object, next_offset: int) -> None:
-        """Note a batch as under way; ``token`` is the object that `finish` will be called with."""
+    def deliver(
+        self, partition: Hashable, token: object, next_offset: int, end: int | None = None
+    ) -> None:
+        """Note a batch as under way; ``token`` is the object that `finish` will be called with.
+
+        ``end`` is where its successor starts, ``next_offset`` if not given.
+        """
         state = self._partitions.setdefault(partition, _Partition())
         state.entries.append(_Entry(token, next_offset))
+        state.expected = next_offset if end is None else end
+
+    def seek(self, partition: Hashable, offset: int) -> None:
+        """Note that the next batch starts at ``offset``."""
+        self._partitions.setdefault(partition, _Partition()).expected = offset
+
+    def expected(self, partition: Hashable) -> int | None:
+        """Where the next batch must start, or records between are lost; None if not known."""
+        state = self._partitions.get(partition)
+        return state.expected if state else None
 
     def resume(self, partition: Hashable, offset: int) -> None:
         """Note that everything before ``offset`` is done, by whoever had the partition before."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import faust
+import numpy as np
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError
 from faust.transport.consumer import Consumer as FaustConsumer
@@ -15,6 +16,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
 from streams.errors import AccessError, SottoVoceError
+from streams.transport.batch import RecordBatch
 from streams.transport.driver import BatchConsumer, Transport
 from streams.transport.fetching import BatchConsumerThread
 
@@ -87,6 +89,62 @@ async def test_nothing_is_restored_in_the_middle_of_a_rebalance(
     monkeypatch.setattr(FaustConsumer, "_wait_next_records", fetched)
     monkeypatch.setattr(consumer, "perform_seek", seek)
     assert [each async for each in consumer.getmany(0.0)] == []
+
+
+def _batch(start: int, end: int) -> RecordBatch:
+    offsets = np.arange(start, end)
+    nothing: list[bytes | None] = [None] * len(offsets)
+    return RecordBatch(
+        PLAYS.topic, PLAYS.partition, offsets, offsets, nothing, nothing, 0, start, end
+    )
+
+
+async def test_what_was_fetched_and_dropped_is_read_again(
+    consumer: BatchConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [_batch(10, 20), _batch(20, 30), _batch(30, 40), _batch(20, 30)]
+    sought: list[int] = []
+
+    async def fetched(self: Any, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
+        batch = answers.pop(0)
+        self.flow_active = batch.start != 20 or bool(sought)  # a rebalance that drops 20 to 30
+        return {PLAYS: [batch]}, {PLAYS}
+
+    async def seek(_: TP, offset: int) -> None:
+        sought.append(offset)
+
+    async def begin(*_: TP) -> Mapping[TP, int]:
+        return {PLAYS: 0}
+
+    monkeypatch.setattr(FaustConsumer, "_wait_next_records", fetched)
+    monkeypatch.setattr(consumer, "_seek", seek)
+    monkeypatch.setattr(consumer, "earliest_offsets", begin)
+    consumer.ledger.seek(PLAYS, 10)
+    delivered = []
+    while answers:
+        records, _ = await consumer._wait_next_records(0.0)
+        for batch in (records or {}).get(PLAYS, []):
+            consumer.ledger.deliver(PLAYS, batch, batch.next_offset, batch.end)
+            delivered.append(batch.start)
+    assert delivered == [10, 20]
+    assert sought == [20]
+
+
+async def test_what_has_left_kafka_is_not_sought_for_ever(
+    consumer: BatchConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetched(_: Any, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
+        return {PLAYS: [_batch(20, 30)]}, {PLAYS}
+
+    async def begin(*_: TP) -> Mapping[TP, int]:
+        return {PLAYS: 20}
+
+    monkeypatch.setattr(FaustConsumer, "_wait_next_records", fetched)
+    monkeypatch.setattr(consumer, "earliest_offsets", begin)
+    consumer.flow_active = True
+    consumer.ledger.seek(PLAYS, 10)
+    records, _ = await consumer._wait_next_records(0.0)
+    assert PLAYS in records
 
 
 async def test_what_kafka_refuses_to_a_fetch_says_what_to_do(
