@@ -23,7 +23,12 @@ class Fit(Enum):
     OTHER_LENGTH = auto()
     """The schema leads beyond its end, or ends before it."""
     ODD = auto()
-    """It has what fastavro does not allow: text that is not UTF-8, no such branch of a union."""
+    """It has, or may have, what fastavro and Polars judge differently: text that is not UTF-8, a
+    branch that a union does not have."""
+
+
+_MINUS_TWO = b"\x03", b"\x83"
+"""How -2 begins. As a union's branch it is the first to fastavro, counting from the end."""
 
 
 class Records:
@@ -54,7 +59,10 @@ class Records:
 
     def fit(self, body: bytes) -> Fit:
         """How the body matches the schema."""
-        return self._record(body)[1]
+        fit = self._record(body)[1]
+        if fit is Fit.OTHER_LENGTH and any(byte in body for byte in _MINUS_TWO):
+            return Fit.ODD
+        return fit
 
     def _record(self, body: bytes) -> tuple[dict[str, Any], Fit]:
         stream = io.BytesIO(body)
