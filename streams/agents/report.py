@@ -63,13 +63,13 @@ class Report:
             WarehouseError: another process has it, or it is from a newer version.
         """
         self._reader = reader
+        encoder = await self._codecs.columns(PRIVACY_ANSWERS)
         self._opened = await asyncio.to_thread(
             Warehouse,
             self._settings.warehouse,
             self._settings.sql,
             self._settings.warehouse_mb,
         )
-        encoder = await self._codecs.columns(PRIVACY_ANSWERS)
         self._upkeep = Upkeep(self._settings, self._opened, self._partitions, sender, encoder)
 
     async def resume(self, assigned: set[Place], generation: int) -> Mapping[Place, int]:

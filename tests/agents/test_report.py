@@ -20,7 +20,8 @@ from streams.agents.commands import Command, Rekey
 from streams.agents.report import Report
 from streams.agents.report_partition import STORES
 from streams.app.roles import codecs_of
-from streams.errors import StateError
+from streams.brokers.process import free_port
+from streams.errors import RegistryError, StateError
 from streams.privacy import receipts
 from streams.privacy.policy import ANALYTICS
 from streams.settings import Settings, load
@@ -32,6 +33,7 @@ from streams.topics import (
     Topic,
 )
 from streams.warehouse.rewriting import found
+from streams.warehouse.store import Warehouse
 from tests.agents import test_commands
 from tests.agents.partitions import Topics
 from tests.warehouse import recount
@@ -443,3 +445,13 @@ async def _run_until_answered(told: Story, number: int) -> list[dict[str, Any]]:
 
 def _parquet_folders(folder: Path) -> int:
     return len(list(folder.glob(".parquet-*")))
+
+
+async def test_one_that_cannot_start_lets_go_of_everything(tmp_path: Path) -> None:
+    settings = load(data=tmp_path, registry_url=f"http://127.0.0.1:{free_port()}")
+    report = Report(settings, codecs_of(settings))
+    topics = Topics()
+    with pytest.raises(RegistryError):
+        await report.start(topics, topics.reader())
+    await report.stop()
+    Warehouse(settings.warehouse, settings.sql, settings.warehouse_mb).close()
