@@ -12,7 +12,7 @@ from typing import Any
 from streams.privacy.policy import ANALYTICS, PRODUCT
 from streams.sources.play import Play
 from streams.topics import ANALYTICS_LISTENS, LISTENS
-from tests.chaos.evidence import POSITIONS_KEY, Evidence, Reached, Written
+from tests.chaos.evidence import POSITIONS_KEY, Evidence, Position, Reached, Written
 from tests.chaos.history import POISON, listen_of
 from tests.taste.recount import recount
 from tests.warehouse import recount as marts
@@ -133,7 +133,7 @@ def _accounted(produced: Produced, found: Evidence) -> Iterator[Difference]:
     kept = {f"e{index}".encode() for index in range(len(produced.plays))}
     if gone := kept - set(found.plays.values()):
         yield Difference(Wrong.LOST, "plays", f"{len(gone)} events that Kafka acknowledged")
-    wrong: Counter[tuple[str, str, str]] = Counter()
+    wrong: dict[tuple[str, str, str], list[Position]] = defaultdict(list)
     passed = {topic: {each.source for each in its} for topic, its in found.listens.items()}
     for position, key in found.plays.items():
         expected = produced.became(key)
@@ -143,11 +143,22 @@ def _accounted(produced: Produced, found: Evidence) -> Iterator[Difference]:
             if expected not in (became, "either") or (
                 became in POISON.values() and position in sources
             ):
-                wrong[topic, became, expected] += 1
-    for (topic, became, expected), often in wrong.items():
-        how = f"{often} records {became}, not {expected}"
+                wrong[topic, became, expected].append(position)
+    for (topic, became, expected), positions in wrong.items():
+        how = f"{len(positions)} records {became}, not {expected}: {_where(positions)}"
         lost = (became, expected) == ("filtered", "passed")
         yield Difference(Wrong.LOST if lost else Wrong.MISSING, topic, how)
+
+
+def _where(positions: Iterable[Position]) -> str:
+    """Partitions with how many there are, and their first and last offset."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for partition, offset in positions:
+        places[partition].append(offset)
+    return ", ".join(
+        f"{len(its)} from {min(its)} to {max(its)} of partition {partition}"
+        for partition, its in sorted(places.items())
+    )
 
 
 def _profiles(expected: Mapping[str, Any], found: Evidence) -> Iterator[Difference]:
