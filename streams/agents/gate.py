@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
+import pyarrow as pa
 from aiokafka import AIOKafkaConsumer
 
 from streams import logs, metrics
@@ -35,6 +36,9 @@ from streams.topics import LISTENS, PLAYS, REJECTED, Topic
 from streams.transport.batch import RecordBatch
 from streams.transport.reader import end_offsets
 
+_PLACE = "place"
+_ARROW = pl.CompatLevel.oldest()
+
 log = logs.get(__name__)
 
 
@@ -43,8 +47,8 @@ class _Run(NamedTuple):
 
     topic: str
     partition: int
-    keys: list[bytes]
-    values: list[bytes]
+    keys: pa.LargeBinaryArray
+    values: pa.LargeBinaryArray
 
 
 class Gate:
@@ -176,19 +180,19 @@ class Gate:
         return crossing, runs
 
     def _runs(self, audience: str, listens: pl.DataFrame) -> Iterator[_Run]:
-        values = self._encoders[audience].encode(listens)
-        keys = listens["listener"].cast(pl.Binary).to_list()
-        rows: dict[int, list[int]] = {}
-        for row, partition in enumerate(self._placements(listens)):
-            rows.setdefault(partition, []).append(row)
-        topic = self._outputs[audience].name
-        for partition, part in rows.items():
-            yield _Run(topic, partition, [keys[row] for row in part], [values[row] for row in part])
+        placed = listens.with_columns(self._placement()).sort(_PLACE, maintain_order=True)
+        keys = placed["listener"].cast(pl.Binary).to_arrow(compat_level=_ARROW)
+        values = self._encoders[audience].column(placed)
+        topic, first = self._outputs[audience].name, 0
+        for partition, count in placed[_PLACE].rle().struct.unnest().select("value", "len").rows():
+            its = slice(first, first + count)
+            yield _Run(topic, partition, keys[its], values[its])
+            first += count
 
-    def _placements(self, listens: pl.DataFrame) -> list[int]:
+    def _placement(self) -> pl.Expr:
         """`standing.placement` of every row."""
         head = pl.col(SUBJECT).str.head(8).str.to_integer(base=16, dtype=pl.Int64)
-        return listens.select(head % self._partitions).to_series().to_list()
+        return (head % self._partitions).alias(_PLACE)
 
     async def _write(
         self, batch: RecordBatch, crossing: Crossing, runs: Sequence[_Run], done: Done

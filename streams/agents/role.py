@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer
 
+from streams.rows import Column
 from streams.topics import Topic
 from streams.transport.batch import RecordBatch
 
@@ -22,8 +23,8 @@ class Sender(Protocol):
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         """Returns the offset after the last record."""
 

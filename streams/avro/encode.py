@@ -16,16 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastavro import parse_schema, schemaless_writer
 from fastavro.validation import ValidationError, validate
-from numpy.typing import NDArray
 
 from streams.avro import wire
 from streams.avro.layout import nullable
 from streams.avro.schemas import AvroType, Resolved, is_record, resolve
 from streams.errors import SchemaError
-
-Bytes = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-_BINARY = pa.large_binary()
+from streams.rows import BINARY, Bytes, Mask, Rows, varints
 
 
 class ColumnEncoder:
@@ -47,7 +43,7 @@ class ColumnEncoder:
         if not is_record(top):
             raise SchemaError("The schema is not a record.", "Encode it with RecordEncoder.")
         self._fields = [_field(item["name"], item["type"]) for item in top["fields"]]
-        self._header = pa.scalar(wire.header(schema_id), _BINARY)
+        self._header = pa.scalar(wire.header(schema_id), BINARY)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
         """Each row in wire format, about 1 us a row. Columns the schema does not have are ignored.
@@ -56,16 +52,20 @@ class ColumnEncoder:
             SchemaError: a column is missing or of another type, or holds a value or null that its
                 field cannot; names the column.
         """
+        encoded: list[bytes] = self.column(frame).to_pylist()
+        return encoded
+
+    def column(self, frame: pl.DataFrame) -> pa.LargeBinaryArray:
+        """The same as `encode` in one piece of memory, for what takes columns."""
         if not len(frame):
-            return []
-        rows = _Rows(self._header)
+            return pa.array([], BINARY)
+        rows = Rows(self._header)
         columns = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
         for field in self._fields:
             if field.name not in columns.column_names:
                 raise _misfit(field.name, "missing")
             _write(rows, field, columns.column(field.name).chunk(0))
-        encoded: list[bytes] = rows.joined().to_pylist()
-        return encoded
+        return rows.joined()
 
 
 class RecordEncoder:
@@ -133,9 +133,9 @@ _ARROW: dict[str, tuple[Callable[[pa.DataType], bool], pa.DataType]] = {
     "long": (pa.types.is_integer, pa.int64()),
     "float": (pa.types.is_float32, pa.float32()),
     "double": (pa.types.is_floating, pa.float64()),
-    "string": (pa.types.is_large_string, _BINARY),
-    "bytes": (pa.types.is_large_binary, _BINARY),
-    "array": (_is_texts, pa.large_list(_BINARY)),
+    "string": (pa.types.is_large_string, BINARY),
+    "bytes": (pa.types.is_large_binary, BINARY),
+    "array": (_is_texts, pa.large_list(BINARY)),
 }
 """By Avro type: whether a column's type will do, and what it is cast to."""
 
@@ -155,16 +155,16 @@ def _misfits(record: Mapping[str, Any], schema: AvroType) -> set[str]:
     return set()
 
 
-def _write(rows: _Rows, field: _Field, column: pa.Array) -> None:
+def _write(rows: Rows, field: _Field, column: pa.Array) -> None:
     values, present = _fitted(field, column)
     if field.type == "array":
         _write_texts(rows, field.name, values)
         return
     text = field.type in ("string", "bytes")
-    matrix, mask = _varints(pc.binary_length(values).to_numpy()) if text else _bytes(field, values)
+    matrix, mask = varints(pc.binary_length(values).to_numpy()) if text else _bytes(field, values)
     if field.null_index is not None:
         index = np.where(present, 1 - field.null_index, field.null_index)
-        rows.add(*_varints(index))
+        rows.add(*varints(index))
         mask = mask & present[:, None]
     rows.add(matrix, mask)
     if text:
@@ -176,24 +176,24 @@ def _bytes(field: _Field, values: pa.Array) -> tuple[Bytes, Mask]:
     if field.type == "int" and (numbers.min() < -(2**31) or numbers.max() >= 2**31):
         raise _misfit(field.name, "larger in a row than its field can hold")
     if field.type in ("int", "long"):
-        return _varints(numbers)
+        return varints(numbers)
     matrix = numbers.view(np.uint8).reshape(len(numbers), -1)  # little-endian, as Avro has it
     return matrix, np.ones(matrix.shape, bool)
 
 
-def _write_texts(rows: _Rows, name: str, lists: pa.Array) -> None:
+def _write_texts(rows: Rows, name: str, lists: pa.Array) -> None:
     """One block of an array's items and the empty block that ends it, which is all of no items."""
     counts = pc.list_value_length(lists).to_numpy()
-    items, blank = lists.flatten(), _Rows(pa.scalar(b"", _BINARY))
+    items, blank = lists.flatten(), Rows()
     if items.null_count:
         raise _misfit(name, "null within an array, where its field may not be")
-    rows.add(*_varints(counts))
+    rows.add(*varints(counts))
     if len(items):
-        blank.add(*_varints(pc.binary_length(items).to_numpy()))
+        blank.add(*varints(pc.binary_length(items).to_numpy()))
         blank.extend(items)
         _, ends, data = blank.joined().buffers()
         at = np.frombuffer(ends, np.int64)[np.concatenate([[0], np.cumsum(counts)])]
-        rows.extend(pa.Array.from_buffers(_BINARY, len(lists), [None, pa.py_buffer(at), data]))
+        rows.extend(pa.Array.from_buffers(BINARY, len(lists), [None, pa.py_buffer(at), data]))
         rows.add(np.zeros((len(lists), 1), np.uint8), counts[:, None] > 0)
 
 
@@ -210,54 +210,6 @@ def _fitted(field: _Field, column: pa.Array) -> tuple[pa.Array, Mask]:
     except pa.ArrowInvalid:  # its message holds the value
         raise _misfit(field.name, "larger in a row than its field can hold") from None
     if column.null_count:
-        nothing = b"" if target == _BINARY else False
+        nothing = b"" if target == BINARY else False
         values = values.fill_null(pa.scalar(nothing).cast(target))
     return values, present
-
-
-class _Rows:
-    """Rows of bytes that grow to the right, column by column."""
-
-    def __init__(self, first: pa.Scalar) -> None:
-        self._parts: list[pa.Array | pa.Scalar] = [first]
-        self._short: list[tuple[Bytes, Mask]] = []
-
-    def add(self, matrix: Bytes, mask: Mask) -> None:
-        """Append to each row the bytes of its row in ``matrix`` where ``mask`` is set."""
-        self._short.append((matrix, mask))
-
-    def extend(self, values: pa.Array) -> None:
-        """Append to each row its binary value."""
-        self._flush()
-        self._parts.append(values)
-
-    def joined(self) -> pa.Array:
-        """The rows."""
-        self._flush()
-        return pc.binary_join_element_wise(*self._parts, pa.scalar(b"", _BINARY))
-
-    def _flush(self) -> None:
-        if self._short:
-            matrix = np.hstack([matrix for matrix, _ in self._short])
-            mask = np.hstack([mask for _, mask in self._short])
-            ends = np.concatenate([[0], np.cumsum(np.count_nonzero(mask, axis=1))])
-            data = pa.py_buffer(matrix[mask])
-            values = pa.Array.from_buffers(_BINARY, len(mask), [None, pa.py_buffer(ends), data])
-            self._parts.append(values)
-            self._short.clear()
-
-
-def _varints(numbers: NDArray[np.int64]) -> tuple[Bytes, Mask]:
-    """Avro longs, one a row: groups of seven bits of the zigzag form, the lowest first.
-
-    (Avro specification, "Binary Encoding"; all but the last group have the high bit set.)
-    """
-    zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
-    width = max(1, -(-int(zigzag.max()).bit_length() // 7))
-    # A row for each group, not for each number: numpy fills long rows in a tenth of the time.
-    groups = zigzag >> np.arange(0, 7 * width, 7, dtype=np.uint64)[:, None]
-    mask = groups > 0
-    mask[0] = True
-    matrix = groups.astype(np.uint8) & np.uint8(0x7F)
-    matrix[:-1] |= mask[1:].view(np.uint8) << 7
-    return matrix.T, mask.T

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.errors import TakenOver
+from streams.rows import Column
 from streams.transport.producer import refused, send_records
 
 Send = Callable[[str, int, Iterable[bytes | None], Iterable[bytes | None]], Awaitable[int]]
@@ -80,8 +81,8 @@ class Claim:
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         """As `streams.transport.producer.send_records`, within a `transaction` only."""
         return await send_records(self._producer, topic, partition, keys, values)
@@ -118,8 +119,8 @@ class OpenClaim:
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         """Send, as the worker does everything else."""
         return await self._send(topic, partition, keys, values)

@@ -9,7 +9,7 @@ what they hold; and the producer sends whole batches to an explicit partition.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from faust.serializers.schemas import Schema
@@ -19,6 +19,7 @@ from mode.utils.futures import notify
 
 from streams import logs, metrics
 from streams.errors import SottoVoceError
+from streams.rows import Column
 from streams.transport.batch import RecordBatch
 from streams.transport.claims import Claim, OpenClaim
 from streams.transport.fetching import BatchConsumerThread
@@ -258,8 +259,8 @@ class BatchProducer(stock.Producer):
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         """As `streams.transport.producer.send_records`."""
         return await send_records(self._ensure_producer(), topic, partition, keys, values)

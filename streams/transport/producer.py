@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from itertools import islice
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.partitioner import DefaultPartitioner
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import BrokerError, TakenOver
+from streams.rows import Column, array_of
 from streams.settings import Kafka
+from streams.transport.layout import LaidOut, runs
 from streams.transport.security import allowed, client_arguments, denied, refusal
 
 REQUEST_BYTES = 1024 * 1024
@@ -49,8 +49,8 @@ async def send_records(
     producer: AIOKafkaProducer,
     topic: str,
     partition: int,
-    keys: Iterable[bytes | None],
-    values: Iterable[bytes | None],
+    keys: Column,
+    values: Column,
 ) -> int:
     """Send records in order and wait until the broker has them.
 
@@ -62,19 +62,16 @@ async def send_records(
         BrokerError: the broker did not take them; none, some or all may be in the topic.
     """
     now_ms = int(time.time() * 1_000)
-    records = list(zip(keys, values, strict=True))
     transactions = producer._txn_manager
     transactional = transactions is not None and transactions.transactional_id is not None
-    done, end = 0, -1
+    end = -1
     try:
-        while done < len(records):
-            batch = _Batch(BATCH_BYTES, 0, is_transactional=transactional)
-            taken = batch.fill(islice(records, done, None), now_ms)
+        for run in runs(array_of(keys), array_of(values), BATCH_BYTES):
+            batch = LaidOut(run, now_ms, transactional=transactional)
             # Each batch is awaited before the next: were a later one written and this one not, a
             # reader that goes by position would skip this one for good.
             metadata = await (await producer.send_batch(batch, topic, partition=partition))
-            done += taken
-            end = int(metadata.offset) + taken
+            end = int(metadata.offset) + run.count
     except KafkaError as error:
         raise refused(error, f"records for {topic}/{partition}") from error
     return end
@@ -125,18 +122,3 @@ async def partitions_of(producer: AIOKafkaProducer, topic: str) -> list[int]:
     if not partitions:
         raise BrokerError(f"Topic {topic} does not exist.", "`sottovoce topics create` makes it.")
     return sorted(partitions)
-
-
-class _Batch(BatchBuilder):  # type: ignore[misc]  # aiokafka has no types
-    """A batch filled in one go, which costs less than `append` for each record."""
-
-    def fill(self, records: Iterable[tuple[bytes | None, bytes | None]], now_ms: int) -> int:
-        """Take as many records as fit, one at least, and return how many; then it is closed."""
-        append, number = self._builder.append, 0
-        for key, value in records:
-            if append(number, now_ms, key, value, []) is None:
-                break
-            number += 1
-        self._relative_offset = number
-        self.close()
-        return number

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from streams.errors import BrokerError
+from streams.rows import Column, listed
 from streams.topics import Topic
 from streams.transport.batch import RecordBatch
 from streams.transport.claims import OpenClaim
@@ -32,8 +32,8 @@ class MemoryKafka:
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         if self.fails_after is not None:
             if not self.fails_after:
@@ -41,7 +41,7 @@ class MemoryKafka:
             self.fails_after -= 1
         assert 0 <= partition < self.partitions
         log = self._log[TopicPartition(topic, partition)]
-        for key, value in zip(keys, values, strict=True):
+        for key, value in zip(listed(keys), listed(values), strict=True):
             log.append(
                 SimpleNamespace(
                     offset=len(log), timestamp=_now_ms(), key=key, value=value, headers=[]

@@ -11,6 +11,7 @@ from typing import Any, cast
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.errors import BrokerError
+from streams.rows import Column, listed
 from streams.topics import Topic
 from streams.transport.batch import RecordBatch
 from streams.transport.claims import OpenClaim
@@ -74,12 +75,12 @@ class Topics:
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         """As `streams.agents.role.Sender`."""
         assert partition == 0
-        log, waiting = self.log[topic], list(zip(keys, values, strict=True))
+        log, waiting = self.log[topic], list(zip(listed(keys), listed(values), strict=True))
         while waiting:
             if self.writes == self.last_write:
                 raise BrokerError("The broker is gone.")

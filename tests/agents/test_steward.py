@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from streams.privacy.boundary import listener_names
 from streams.privacy.keyring import Keyring
 from streams.privacy.policy import ANALYTICS, PRODUCT
 from streams.privacy.standing import MINUTE_MS, Exclusion, Standing, placement
+from streams.rows import Column
 from streams.settings import Settings, load
 from streams.topics import (
     CONSENT,
@@ -458,8 +458,8 @@ class BrokerSender:
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         return await send_records(self._producer, topic, partition, keys, values)
 

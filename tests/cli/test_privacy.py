@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -24,6 +24,7 @@ from streams.cli import asking, decisions, exporting, receipt
 from streams.errors import SourceError
 from streams.privacy import keyring, keys, policy, receipts
 from streams.privacy.standing import placement
+from streams.rows import Column
 from streams.settings import Settings, load
 from streams.sources.simulate import Simulation
 from streams.topics import (
@@ -59,8 +60,8 @@ class Office:
         self,
         topic: str,
         partition: int,
-        keys: Iterable[bytes | None],
-        values: Iterable[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> int:
         return await send_records(self._producer, topic, partition, keys, values)
 
