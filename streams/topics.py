@@ -9,6 +9,9 @@ DAY_MS = 86_400_000
 SEGMENT_MS = 6 * 3_600_000
 """Kafka removes closed segments only; a short one keeps what is due from staying much longer."""
 
+ENOUGH_REPLICAS = 3
+"""From so many on, all but one must have a record before it is acknowledged."""
+
 
 class Zone(StrEnum):
     """Who may read a topic."""
@@ -41,19 +44,21 @@ class Topic:
         """Whether Kafka keeps the newest record of each key instead of a span of time."""
         return self.retention_ms is None
 
-    def config(self) -> dict[str, str]:
-        """Topic settings."""
+    def config(self, replicas: int = 1) -> dict[str, str]:
+        """Topic settings for so many replicas of each partition."""
         # The broker unpacks what comes packed, so the largest message is one of real size, and
         # readers need no codec but it may be any that the broker knows.
-        packing = {"compression.type": "uncompressed"} if self.others_write else {}
+        settings = {"compression.type": "uncompressed"} if self.others_write else {}
+        if replicas >= ENOUGH_REPLICAS:  # one may fail, and no record is acknowledged on one disk
+            settings["min.insync.replicas"] = str(replicas - 1)
         if self.retention_ms is None:
-            return packing | {
+            return settings | {
                 "cleanup.policy": "compact",
                 "segment.ms": str(SEGMENT_MS),
                 "max.compaction.lag.ms": str(DAY_MS),
                 "delete.retention.ms": str(DAY_MS),
             }
-        return packing | {
+        return settings | {
             "cleanup.policy": "delete",
             "retention.ms": str(self.retention_ms),
             "segment.ms": str(SEGMENT_MS),

@@ -53,7 +53,8 @@ async def create_topics(
     created = []
     async with admin_client(kafka) as client:
         for topic in topics:
-            wanted = NewTopic(topic.name, partitions, replication, topic_configs=topic.config())
+            config = topic.config(replication)
+            wanted = NewTopic(topic.name, partitions, replication, topic_configs=config)
             try:
                 response = await client.create_topics([wanted])
                 code = response.topic_errors[0][1]

@@ -18,7 +18,7 @@ from faust.types import TP, ConsumerMessage, Message
 from mode.utils.futures import notify
 
 from streams import logs, metrics
-from streams.errors import SottoVoceError
+from streams.errors import BrokerError, SottoVoceError
 from streams.rows import Column
 from streams.transport.batch import RecordBatch
 from streams.transport.claims import Claim, OpenClaim
@@ -151,7 +151,12 @@ class BatchConsumer(stock.Consumer):
         """Whether what was fetched starts where the last delivery ended; else it is read again.
 
         The stock driver drops what it has fetched in several places when a rebalance comes, and
-        reads on behind it. What is finished then would be committed, and the rest never be read.
+        reads on behind it; and a broker that has just become a leader may not know yet how far it
+        is, so that aiokafka begins anew. What is finished then would be committed, and the rest
+        never be read.
+
+        Raises:
+            BrokerError: the partition ends before that place.
         """
         first = records[0] if records else None
         if not isinstance(first, RecordBatch) or first.start < 0 or not self.flow_active:
@@ -160,6 +165,14 @@ class BatchConsumer(stock.Consumer):
         if expected is None or first.start == expected:
             return True
         begin = (await self.earliest_offsets(tp))[tp]
+        end = (await self.highwaters(tp))[tp]
+        if end < expected:
+            raise BrokerError(
+                f"{tp.topic}/{tp.partition} ends at {end}, but was read up to {expected}: Kafka has"
+                " lost records, or its new leader does not know them yet.",
+                'The next worker looks again. If it stays so, see the handbook, "Kafka has lost'
+                ' records".',
+            )
         if first.start == begin > expected:
             log.error("records left Kafka before they were read", topic=tp.topic,
                       partition=tp.partition, records=begin - expected)  # fmt: skip

@@ -153,7 +153,10 @@ async def _create_topics(cluster: Cluster, settings: Settings) -> None:
     async with cluster.admin() as admin:
         await admin.create_topics([
             NewTopic(
-                topic.name, settings.partitions, settings.replication, topic_configs=topic.config()
+                topic.name,
+                settings.partitions,
+                settings.replication,
+                topic_configs=topic.config(settings.replication),
             )
             for topic in ALL
         ])  # fmt: skip

@@ -89,8 +89,13 @@ def test_topics_that_are_not_as_designed(settings: Settings) -> None:
     assert "taste-state 1" in told(odd)[0]
     dead = with_topic(base, PLAYS, partitions={0: WHOLE, 1: Partition(-1, 1, 0)})
     assert told(dead) == ["plays/1: no leader, nobody reads or writes there"]
-    thin = with_topic(base, PLAYS, partitions={0: Partition(1, 3, 2), 1: WHOLE})
+    of_three = {0: Partition(1, 3, 2), 1: WHOLE}
+    thin = with_topic(base, PLAYS, partitions=of_three, config=PLAYS.config(3))
     assert told(thin) == ["plays/0: fewer replicas in sync than there are"]
+    three = {0: Partition(1, 3, 3), 1: WHOLE}
+    unsafe = with_topic(base, PLAYS, partitions=three)
+    assert told(unsafe) == ["plays: min.insync.replicas is 1 of 3 replicas"]
+    assert not told(with_topic(base, PLAYS, partitions=three, config=PLAYS.config(3)))
     hidden = with_topic(base, PLAYS, config=None)
     assert [each.fine for each in cluster.kept(settings, hidden, topics.ALL)] == [True, None]
 

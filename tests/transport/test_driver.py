@@ -15,7 +15,7 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 
-from streams.errors import AccessError, SottoVoceError
+from streams.errors import AccessError, BrokerError, SottoVoceError
 from streams.transport.batch import RecordBatch
 from streams.transport.driver import BatchConsumer, Transport
 from streams.transport.fetching import BatchConsumerThread
@@ -99,6 +99,19 @@ def _batch(start: int, end: int) -> RecordBatch:
     )
 
 
+def _spans(consumer: BatchConsumer, monkeypatch: pytest.MonkeyPatch, begin: int, end: int) -> None:
+    """Have Kafka hold those offsets of `PLAYS`."""
+
+    async def first(*_: TP) -> Mapping[TP, int]:
+        return {PLAYS: begin}
+
+    async def last(*_: TP) -> Mapping[TP, int]:
+        return {PLAYS: end}
+
+    monkeypatch.setattr(consumer, "earliest_offsets", first)
+    monkeypatch.setattr(consumer, "highwaters", last)
+
+
 async def test_what_was_fetched_and_dropped_is_read_again(
     consumer: BatchConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,12 +126,9 @@ async def test_what_was_fetched_and_dropped_is_read_again(
     async def seek(_: TP, offset: int) -> None:
         sought.append(offset)
 
-    async def begin(*_: TP) -> Mapping[TP, int]:
-        return {PLAYS: 0}
-
     monkeypatch.setattr(FaustConsumer, "_wait_next_records", fetched)
     monkeypatch.setattr(consumer, "_seek", seek)
-    monkeypatch.setattr(consumer, "earliest_offsets", begin)
+    _spans(consumer, monkeypatch, 0, 40)
     consumer.ledger.seek(PLAYS, 10)
     delivered = []
     while answers:
@@ -136,15 +146,26 @@ async def test_what_has_left_kafka_is_not_sought_for_ever(
     async def fetched(_: Any, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
         return {PLAYS: [_batch(20, 30)]}, {PLAYS}
 
-    async def begin(*_: TP) -> Mapping[TP, int]:
-        return {PLAYS: 20}
-
     monkeypatch.setattr(FaustConsumer, "_wait_next_records", fetched)
-    monkeypatch.setattr(consumer, "earliest_offsets", begin)
+    _spans(consumer, monkeypatch, 20, 30)
     consumer.flow_active = True
     consumer.ledger.seek(PLAYS, 10)
     records, _ = await consumer._wait_next_records(0.0)
     assert PLAYS in records
+
+
+async def test_what_kafka_has_lost_is_said_and_not_sought_for_ever(
+    consumer: BatchConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def from_the_beginning(_: Any, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109
+        return {PLAYS: [_batch(0, 10)]}, {PLAYS}
+
+    monkeypatch.setattr(FaustConsumer, "_wait_next_records", from_the_beginning)
+    _spans(consumer, monkeypatch, 0, 30)
+    consumer.flow_active = True
+    consumer.ledger.seek(PLAYS, 40)
+    with pytest.raises(BrokerError, match="plays/0 ends at 30, but was read up to 40"):
+        await consumer._wait_next_records(0.0)
 
 
 async def test_what_kafka_refuses_to_a_fetch_says_what_to_do(

@@ -8,7 +8,7 @@ from streams import topics
 from streams.cli.checks.answer import Answer
 from streams.cli.survey import Found, Partition, Survey
 from streams.settings import Settings
-from streams.topics import Topic
+from streams.topics import ENOUGH_REPLICAS, Topic
 
 _CLEANUP = ("cleanup.policy", "retention.ms")
 """What `sottovoce topics create` sets that the notice's promises rest on."""
@@ -44,6 +44,7 @@ def kept(settings: Settings, found: Survey, wanted: Sequence[Topic]) -> list[Ans
     answers += _replicas(settings, there)
     for topic, has in there:
         answers += _cleanup(topic, has)
+        answers += _safe(topic, has)
     if not answers:
         answers = [Answer(True, f"all {len(there)} there, as designed, every replica in sync")]
     if found.hidden:
@@ -135,6 +136,25 @@ def _cleanup(topic: Topic, has: Found) -> list[Answer]:
         )
         for name in _CLEANUP
         if name in designed and has.config.get(name) != designed[name]
+    ]
+
+
+def _safe(topic: Topic, has: Found) -> list[Answer]:
+    """Whether a record that is acknowledged is on more than one disk, where there are enough."""
+    replicas = max((each.replicas for each in has.partitions.values()), default=0)
+    if has.config is None or replicas < ENOUGH_REPLICAS:
+        return []
+    in_sync = has.config.get("min.insync.replicas", "1")
+    if int(in_sync) > 1:
+        return []
+    return [
+        Answer(
+            False,
+            f"{topic.name}: min.insync.replicas is {in_sync} of {replicas} replicas",
+            f"`kafka-configs.sh --alter --topic {topic.name} --add-config"
+            f" min.insync.replicas={replicas - 1}`; else a disk that is lost can take"
+            " acknowledged records with it.",
+        )
     ]
 
 
