@@ -6,10 +6,15 @@ CHAOS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/dev.stamp
+PEERS := var/bench/venv
+# The one on the JVM takes part where Maven is.
+JVM_PEER := var/bench/kafka-streams-peer.jar
+BENCH := $(PEERS)/peers.stamp $(if $(shell command -v mvn),$(JVM_PEER))
 # Whoever has the tools of development has all that the demo needs.
 READY := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/runtime.stamp)
 
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+PEERS_PIP_INSTALL := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install
 LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 
@@ -45,11 +50,23 @@ imports: $(DEV) ## Check that imports point one way
 audit: $(DEV) ## Check that nothing runs what it reads and nothing is unpinned; asks no service
 	@$(BIN)/python -m pytest --quiet tests/deploy/test_audit.py tests/deploy/test_locks.py
 
-bench: $(READY) ## Measure throughput and memory of each role; results in var/bench
+bench: $(READY) $(BENCH) ## Measure each role and its peers; results in var/bench
 	@exec $(BIN)/python -m tests.bench.run
 
-bench-quick: $(READY) ## The same with fewer plays, less precise
-	@exec $(BIN)/python -m tests.bench.run --plays 200000 --listeners 10000 --peer-plays 5000
+bench-quick: $(READY) $(BENCH) ## The same with fewer plays, less precise
+	@exec $(BIN)/python -m tests.bench.run --plays 200000 --listeners 10000 --peer-scale 0.1
+
+$(PEERS)/peers.stamp: tests/bench/peers/requirements.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing the peers of the benchmark into $(PEERS), once."
+	@$(BIN)/python -m venv --clear $(PEERS)
+	@$(PEERS_PIP_INSTALL) --require-hashes -r $<
+	@touch $@
+
+$(JVM_PEER): tests/bench/peers/kafka-streams/pom.xml schemas/play.avsc \
+		$(shell find tests/bench/peers/kafka-streams/src -type f)
+	@echo "Building the peer on the JVM, once."
+	@mvn --batch-mode --quiet --no-transfer-progress --file=$< package
+	@mkdir -p $(@D) && cp tests/bench/peers/kafka-streams/target/$(@F) $@
 
 load: $(DEV) ## More than the workers can take, and ten years imported meanwhile; results in var/load
 	@$(BIN)/python -m tests.load.pressure
@@ -76,6 +93,7 @@ lock: $(DEV) ## Pin the dependencies that pyproject.toml names; UPGRADE=1 takes 
 	$(LOCK) -c requirements.lock -c requirements-build.lock \
 		pyproject.toml --extra demo --extra vault --group dev -o requirements-dev.lock
 	$(LOCK) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
+	$(LOCK) tests/bench/peers/requirements.in -o tests/bench/peers/requirements.txt
 
 clean: ## Remove .venv and the caches of tools; var/ stays
 	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,9 +1,10 @@
-"""``make bench``: each role, the whole path and a plain Faust agent, side by side on one broker.
+"""``make bench``: each role, the whole path and the peers, side by side on one broker.
 
-Generates its plays once per run, lets each role drain them alone from a full topic, then all three
-together, then the peer on the same plays. Prints a table and writes ``var/bench/results.json``: a
-list of {name, role, events, events_per_s, cpu_s_per_million, peak_rss_mb}. Drained means from the
-first batch to the commit behind the last: output written and acknowledged, checkpoints on.
+Generates its plays once per run, lets each role drain them alone from a full topic, then each peer
+plays like them, then all three roles together. Prints a table and writes
+``var/bench/results.json``: a list of {name, role, events, events_per_s, cpu_s_per_million,
+peak_rss_mb, guarantee}. Drained means from the first batch to the commit behind the last: output
+written and acknowledged, checkpoints on.
 
 A program, not a test: a busy machine changes its numbers, so compare within one run.
 """
@@ -12,20 +13,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import aiohttp
 from rich.console import Console
-from rich.table import Table
 
 from streams import topics
 from streams.brokers.process import free_port
@@ -36,28 +34,17 @@ from streams.cli.processes import Workers
 from streams.privacy import keys
 from streams.settings import Settings, load
 from streams.sources.simulate import Simulation
-from streams.topics import PLAYS, Topic, Zone
+from streams.topics import PLAYS
 from streams.transport.admin import create_topics
+from tests.bench import results
+from tests.bench.peers import harness
+from tests.bench.peers.harness import EMIT_EVERY_S, Peer
+from tests.bench.results import Result
 
-OUT = Path("var/bench/results.json")
 ROLES = {"gate": PLAYS.name, **READS}
 POLL_S = 0.1
-EMIT_EVERY_S = 5.0
-"""Changed profiles go out this often, ours and the peer's."""
-PEER_PROFILES = Topic("bench-profiles", Zone.PUBLISHED, "", "listener", "profiles of the peer")
+GUARANTEE = "exactly once by position, state in checkpoints"
 err = Console(stderr=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One measurement."""
-
-    name: str
-    role: str
-    events: int
-    events_per_s: float
-    cpu_s_per_million: float
-    peak_rss_mb: float
 
 
 @dataclass(slots=True)
@@ -87,14 +74,8 @@ class Drain:
         assert self.began is not None
         assert self.ended is not None
         seconds, cpu_s = (end - start for start, end in zip(self.began, self.ended, strict=True))
-        return Result(
-            name,
-            role,
-            self.events,
-            round(self.events / seconds),
-            round(cpu_s / self.events * 1e6, 2),
-            round(self.peak_bytes / 2**20),
-        )
+        peak_mb = self.peak_bytes / 2**20
+        return Result.of(name, role, self.events, seconds, cpu_s, peak_mb, GUARANTEE)
 
 
 async def drain(pages: Pages, role: str, events: int) -> Result:
@@ -129,45 +110,12 @@ async def whole_path(settings: Settings, sent: Mapping[int, int]) -> Result:
         await pages.arrived(sent, lambda *_: None)
         seconds, cpu_s = time.monotonic() - before[0], await _cpu_s(pages) - before[1]
         memory = [(await pages.read(role)).value("process_resident_memory_bytes") for role in ROLES]
-        return Result(
-            "whole-path",
-            "all",
-            events,
-            round(events / seconds),
-            round(cpu_s / events * 1e6, 2),
-            round(sum(memory) / 2**20),
-        )
+        peak_mb = sum(memory) / 2**20
+        return Result.of("whole-path", "all", events, seconds, cpu_s, peak_mb, GUARANTEE)
 
 
 async def _cpu_s(pages: Pages) -> float:
     return sum([(await pages.read(role)).value("process_cpu_seconds_total") for role in ROLES])
-
-
-async def faust_table(settings: Settings, events: int) -> Result:
-    """The plain Faust agent."""
-    out = settings.data / "faust-table.json"
-    peer = Path(__file__).with_name("peer_faust_table.py")
-    with (settings.data / "faust-table.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(peer),
-            settings.brokers,
-            str(out),
-            str(events),
-            str(EMIT_EVERY_S),
-            stderr=log,
-            stdout=log,
-        )
-        await process.wait()
-    measured = json.loads(out.read_text())
-    return Result(
-        "faust-table",
-        "gate+taste",
-        events,
-        round(events / measured["seconds"]),
-        round(measured["cpu_s"] / events * 1e6, 2),
-        round(measured["peak_rss_mb"]),
-    )
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -187,25 +135,32 @@ def key(settings: Settings) -> dict[str, str]:
     return {"SOTTOVOCE_KEY_FILE": str(settings.key_file)}
 
 
-async def run(args: argparse.Namespace, folder: Path) -> list[Result]:
-    """All measurements, in order: the roles alone with the peer, the gate with what the peer does
-    (profiles and no reporting), then the whole path."""
+async def run(args: argparse.Namespace, peers: Sequence[Peer], folder: Path) -> list[Result]:
+    """All measurements, in order: the roles alone with the peers, the gate with profiles and no
+    reporting, then the whole path."""
     keys.create(folder / "key.hex")
-    results = []
+    found = []
     async with prepared(args, folder, "alone") as (settings, sent):
         result, gate = await role_alone(settings, "gate", sent.plays)
-        results.append(result)
+        found.append(result)
         for role, topic in READS.items():
             listens = sum(gate.offsets("sottovoce_written_offset", topic).values())
             result, _ = await role_alone(settings, role, listens)
-            results.append(result)
-        results.append(await faust_table(settings, args.peer_plays))
+            found.append(result)
+        found += await harness.measure(settings, peers, simulation(args))
     async with prepared(args, folder, "profiles", ["personalization"]) as (settings, sent):
         result, _ = await role_alone(settings, "gate", sent.plays)
-        results.insert(1, replace(result, name="gate, profiles only"))
+        found.insert(1, replace(result, name="gate, profiles only"))
     async with prepared(args, folder, "together") as (settings, sent):
-        results.append(await whole_path(settings, sent.ends))
-    return results
+        found.append(await whole_path(settings, sent.ends))
+    return found
+
+
+def simulation(args: argparse.Namespace) -> Simulation:
+    """The plays that the arguments ask for."""
+    return Simulation(
+        end=date(2026, 1, 1), listeners=args.listeners, days=28, plays=args.plays, seed=1
+    )
 
 
 @asynccontextmanager
@@ -216,9 +171,7 @@ async def prepared(
     grant: Sequence[str] = produce.OWN_PURPOSES,
 ) -> AsyncIterator[tuple[Settings, produce.Sent]]:
     """A broker that holds plays of people who consent to ``grant``, and settings for workers."""
-    simulation = Simulation(
-        end=date(2026, 1, 1), listeners=args.listeners, days=28, plays=args.plays, seed=1
-    )
+    plays = simulation(args)
     async with local_broker(apache=not args.embedded) as broker:
         settings = load(
             brokers=broker.address,
@@ -227,33 +180,13 @@ async def prepared(
             idempotence=not args.embedded,
         )
         settings.data.mkdir()
-        wanted = (*topics.ALL, PEER_PROFILES)
-        await create_topics(settings.kafka, wanted, settings.partitions, 1)
-        await produce.send_catalogue(settings, simulation.catalogue())
+        await create_topics(settings.kafka, topics.ALL, settings.partitions, 1)
+        await produce.send_catalogue(settings, plays.catalogue())
         err.print(f"{args.plays:,} plays of {args.listeners:,} listeners, {broker.name}, {name}")
         yield (
             settings,
-            await produce.send_plays(settings, simulation.chunks(), lambda _: None, grant=grant),
+            await produce.send_plays(settings, plays.chunks(), lambda _: None, grant=grant),
         )
-
-
-def table(results: list[Result]) -> Table:
-    """For a terminal."""
-    shown = Table(
-        "name", "role", "events", "events/s", "CPU s per million", "peak RSS MB", box=None
-    )
-    for column in shown.columns[2:]:
-        column.justify = "right"
-    for each in results:
-        shown.add_row(
-            each.name,
-            each.role,
-            f"{each.events:,}",
-            f"{each.events_per_s:,.0f}",
-            f"{each.cpu_s_per_million:,.1f}",
-            f"{each.peak_rss_mb:,.0f}",
-        )
-    return shown
 
 
 def main() -> None:
@@ -261,16 +194,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--plays", type=int, default=1_000_000)
     parser.add_argument("--listeners", type=int, default=50_000)
-    parser.add_argument("--peer-plays", type=int, default=30_000)
+    parser.add_argument("--peers", default="all", metavar="A,B", help="which; `none`: no peers")
+    parser.add_argument(
+        "--peer-scale",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="times the plays that each peer gets by default, at most --plays",
+    )
     parser.add_argument("--embedded", action="store_true", help="not on Apache Kafka")
     args = parser.parse_args()
+    try:
+        peers = list(harness.sized(harness.chosen(args.peers), args.peer_scale, args.plays))
+    except ValueError as error:
+        parser.error(str(error))
     os.environ["RUST_BACKTRACE"] = "0"
     with tempfile.TemporaryDirectory(prefix="sottovoce-bench-") as folder:
-        results = asyncio.run(run(args, Path(folder)))
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps([asdict(each) for each in results], indent=2) + "\n")
-    Console().print(table(results))
-    err.print(f"{OUT}")
+        found = asyncio.run(run(args, peers, Path(folder)))
+    results.write(found)
+    Console().print(results.table(found))
+    err.print(f"{results.OUT}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FILES = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock")
+PEERS = "tests/bench/peers/requirements.txt"
 PLATFORMS = [
     {"sys_platform": platform, "platform_machine": machine, "python_full_version": f"{python}.0"}
     for platform, machine in (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
@@ -90,17 +91,24 @@ def test_what_is_wanted_is_pinned_within_its_bounds(file: str, platform: dict[st
         assert version in wanted.specifier, f"{wanted} is not what {file} pins: make lock"
 
 
+def test_what_the_peers_want_is_pinned() -> None:
+    wanted = (ROOT / PEERS).with_suffix(".in").read_text().splitlines()
+    pinned = {canonicalize_name(requirement.name) for requirement, _ in entries(PEERS)}
+    names = [Requirement(line).name for line in wanted if not line.startswith("#")]
+    assert {canonicalize_name(name) for name in names} <= pinned
+
+
 def test_what_is_declared_is_what_is_imported() -> None:
     declared = {canonicalize_name(Requirement(wanted).name) for wanted in RUNTIME}
     assert declared - {"vl-convert-python"} == third_parties()
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, PEERS])
 def test_everything_has_hashes(file: str) -> None:
     assert [str(requirement) for requirement, hashes in entries(file) if not hashes] == []
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, PEERS])
 def test_no_index_address_or_path_is_named(file: str) -> None:
     assert (
         re.findall(r"://|--index|--find-links|--extra|file:|\s[./]+/", (ROOT / file).read_text())
