@@ -8,8 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 
 import faust
 from aiokafka import AIOKafkaConsumer
@@ -71,7 +71,8 @@ class _End:
         os._exit(1)
 
 
-def collect_seldom() -> None:
+@contextmanager
+def collecting_seldom() -> Iterator[None]:
     """Have Python look for garbage in cycles after many allocations, and not in what is there now.
 
     For a process that is a worker. A record is two objects that Python keeps track of: by default
@@ -80,6 +81,10 @@ def collect_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS, 20, 100)
+    try:
+        yield
+    finally:
+        gc.unfreeze()  # else DuckDB takes what is in there for leaked when Python ends, and says so
 
 
 async def run(settings: Settings, name: str, role: Role, port: int) -> None:

@@ -39,14 +39,14 @@ async def worker(settings: Settings, name: str, *, until_eof: bool) -> None:
     """Run one worker in this process."""
     from streams import logs
     from streams.app import roles
-    from streams.app.worker import collect_seldom, run
+    from streams.app.worker import collecting_seldom, run
 
     logs.configure(settings, role=name)
     _no_core_dumps()
     if until_eof:
         _terminate_at_eof()
-    collect_seldom()
-    await run(settings, name, roles.build(settings, name), roles.port_of(settings, name))
+    with collecting_seldom():
+        await run(settings, name, roles.build(settings, name), roles.port_of(settings, name))
 
 
 async def all_workers(settings: Settings) -> None:

@@ -43,12 +43,11 @@ async def partition_reader(
     if patience_s is not None:
         consumer._request_timeout_ms = int(patience_s * 1_000)  # the client's own stays as it is
     try:
-        await consumer.start()
-        await asyncio.sleep(0)  # one stopped before its tasks have begun raises CancelledError
-    except KafkaError as error:
-        await consumer.stop()
-        raise await refusal(kafka, error) from error
-    try:
+        try:
+            await consumer.start()
+            await asyncio.sleep(0)  # one stopped before its tasks have begun raises CancelledError
+        except KafkaError as error:
+            raise await refusal(kafka, error) from error
         yield consumer
     finally:
         await consumer.stop()

@@ -16,12 +16,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.avro.encode import RecordEncoder
+from streams.errors import BrokerError
 from streams.privacy import keyring
 from streams.settings import Settings
 from streams.topics import LISTENS, PLAYS, PRIVACY_REQUESTS, PROFILES, TASTE_STATE
 from streams.warehouse import release
 from tests.brokers.apicurio import ApicurioRegistry
-from tests.brokers.cluster import Cluster
+from tests.brokers.cluster import LIMIT_S, Cluster
 from tests.chaos.client import Client
 from tests.chaos.history import POISON, History
 from tests.chaos.schedule import Fault, Kind
@@ -221,9 +222,19 @@ async def kill_broker(scene: Scene, its: Fault, draw: random.Random) -> str:
         number = draw.choice(scene.cluster.running)
         await scene.cluster.kill(number)
         await asyncio.sleep(its.lasts_s)
-        await scene.cluster.restart(number)
+        await _restarted(scene.cluster, number)
         await scene.cluster.healed()
     return "restarted"
+
+
+async def _restarted(cluster: Cluster, number: int) -> None:
+    """A node is back; whoever took its port meanwhile gives it up some time."""
+    async with asyncio.timeout(LIMIT_S):
+        while number not in cluster.running:
+            try:
+                await cluster.restart(number)
+            except BrokerError:
+                await asyncio.sleep(1.0)
 
 
 @fault("leader moved")

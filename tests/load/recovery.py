@@ -40,7 +40,7 @@ from streams.agents.role import Place
 from streams.agents.taste import Taste
 from streams.agents.taste_partition import POSITIONS_KEY, Positions
 from streams.app.roles import codecs_of
-from streams.app.worker import collect_seldom
+from streams.app.worker import collecting_seldom
 from streams.brokers.apache import ApacheBroker
 from streams.privacy.policy import PRODUCT
 from streams.settings import Kafka, Settings, load
@@ -242,7 +242,6 @@ class Alone:
 
 async def take_over(kafka: Kafka, asked: argparse.Namespace) -> dict[str, Any]:
     """Take all partitions over; what it took. For a process of its own."""
-    collect_seldom()
     settings = settings_for(kafka)
     taste, clock = Taste(settings, codecs_of(settings)), Clock()
     clock.watch_all()
@@ -359,7 +358,8 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.worker:
-        print(json.dumps(asyncio.run(take_over(Kafka(asked.worker), asked))))
+        with collecting_seldom():
+            print(json.dumps(asyncio.run(take_over(Kafka(asked.worker), asked))))
         return
     result = asyncio.run(measure(asked))
     OUT.parent.mkdir(parents=True, exist_ok=True)

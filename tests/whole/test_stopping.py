@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -32,3 +33,18 @@ async def test_a_worker_exits_within_ten_seconds_though_kafka_is_gone(
     finally:
         await broker.stop()
     assert set(codes.values()) <= {0, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_embedded_is_here")
+async def test_the_last_word_of_a_worker_is_that_it_stopped(tmp_path: Path) -> None:
+    async with (
+        EmbeddedBroker() as broker,
+        running(broker.address, tmp_path / "data", idempotence=False) as system,
+    ):
+        await system.start()
+        codes = {role: await system.terminate(role) for role in ROLES}
+        folder = system.settings.data / "logs"
+        logs = [(folder / f"{role}.log").read_text().splitlines() for role in ROLES]
+    assert set(codes.values()) == {0}
+    assert [json.loads(lines[-1])["event"] for lines in logs] == ["worker stopped"] * len(ROLES)
