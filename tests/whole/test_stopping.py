@@ -38,11 +38,15 @@ async def test_a_worker_exits_within_ten_seconds_though_kafka_is_gone(
 @pytest.mark.slow
 @pytest.mark.usefixtures("_embedded_is_here")
 async def test_the_last_word_of_a_worker_is_that_it_stopped(tmp_path: Path) -> None:
+    simulation = Simulation(end=date(2026, 6, 1), listeners=20, plays=500, seed=3)
     async with (
         EmbeddedBroker() as broker,
         running(broker.address, tmp_path / "data", idempotence=False) as system,
     ):
+        await produce.send_plays(system.settings, simulation.chunks(), lambda _: None)
         await system.start()
+        for role, topic in READS.items():
+            await system.until_committed(role, topic, 1)
         codes = {role: await system.terminate(role) for role in ROLES}
         folder = system.settings.data / "logs"
         logs = [(folder / f"{role}.log").read_text().splitlines() for role in ROLES]
