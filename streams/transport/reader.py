@@ -19,8 +19,6 @@ from streams.transport.unpacking import unpacked
 
 _FETCH_BYTES = 4 * 1024 * 1024
 _FETCH_WAIT_MS = 20
-_TURNS = 4
-"""Of the event loop, in which aiokafka sends the next fetch: Kafka answers while we go on."""
 """A broker answers one connection in order, so whoever asks for offsets waits for a fetch."""
 
 
@@ -116,8 +114,6 @@ class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type
             if type(result) is not FetchResult:
                 result.check_raise()
             records[tp] = unpacked(result)
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
         return records
 
 
