@@ -103,7 +103,7 @@ def _changed(released: Path) -> float:
 
 def _positions(released: Path) -> Mapping[int, int]:
     with duckdb.connect(str(released), read_only=True) as connection:
-        row = connection.execute("SELECT positions FROM published.release").fetchone()
+        row = connection.execute("SELECT positions FROM release").fetchone()
     return (row and row[0]) or {}
 
 
@@ -213,7 +213,9 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, pl.Ser
         await asyncio.sleep(settings.release_s + settings.checkpoint_s + options.warm_up_s)
         for task in watching:
             task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
+        for ended in await asyncio.gather(*watching, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
         return await latencies(settings, seen)
 
 
