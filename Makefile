@@ -56,7 +56,7 @@ bench: $(READY) $(BENCH) ## Measure each role and its peers; results in var/benc
 bench-quick: $(READY) $(BENCH) ## The same with fewer plays, less precise
 	@exec $(BIN)/python -m tests.bench.run --plays 200000 --listeners 10000 --peer-scale 0.1
 
-$(PEERS)/peers.stamp: tests/bench/peers/requirements.txt | $(VENV)/pyvenv.cfg
+$(PEERS)/peers.stamp: tests/bench/peers/requirements.lock | $(VENV)/pyvenv.cfg
 	@echo "Installing the peers of the benchmark into $(PEERS), once."
 	@$(BIN)/python -m venv --clear $(PEERS)
 	@$(PEERS_PIP_INSTALL) --require-hashes -r $<
@@ -93,7 +93,7 @@ lock: $(DEV) ## Pin the dependencies that pyproject.toml names; UPGRADE=1 takes 
 	$(LOCK) -c requirements.lock -c requirements-build.lock \
 		pyproject.toml --extra demo --extra vault --group dev -o requirements-dev.lock
 	$(LOCK) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
-	$(LOCK) tests/bench/peers/requirements.in -o tests/bench/peers/requirements.txt
+	$(LOCK) tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock
 
 clean: ## Remove .venv and the caches of tools; var/ stays
 	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -2,8 +2,7 @@
 
 Most numbers of a state are far smaller than what they are stored in, and neighbours are alike in
 their high bytes, so a table with its bytes transposed is mostly zeros and runs. A body comes to
-three fifths of its size. What is read back are the same bytes, whatever
-LZ4 made of them.
+three fifths of its size. What is read back are the same bytes, whatever LZ4 made of them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-from streams.rows import BINARY, Rows, varints
+from streams.rows import BINARY, Bytes, Mask, Rows, varints
 
 _HEAD = struct.Struct(">qiibI")
 """Base offset, bytes after the length, leader epoch, magic, checksum of what follows."""
@@ -65,17 +65,21 @@ def _run(keys: pa.LargeBinaryArray, values: pa.LargeBinaryArray) -> Run:
     lengths = [pc.fill_null(pc.binary_length(each), -1).to_numpy() for each in (keys, values)]
     heads = [varints(each) for each in lengths]
     widths = sum(np.count_nonzero(mask, axis=1) for _, mask in (delta, *heads))
-    nothing = np.zeros((count, 2), np.uint8), np.ones((count, 2), bool)
     rows = Rows()
     rows.add(*varints(_FIXED + widths + sum(np.maximum(each, 0) for each in lengths)))
-    rows.add(*nothing)  # attributes, and no time since the batch's own
+    rows.add(*_zeros(count, 2))  # attributes, and no time since the batch's own
     rows.add(*delta)
     for column, head in zip((keys, values), heads, strict=True):
         rows.add(*head)
         rows.extend(column.fill_null(pa.scalar(b"", BINARY)))
-    rows.add(nothing[0][:, :1], nothing[1][:, :1])  # headers
+    rows.add(*_zeros(count, 1))  # headers
     _, ends, data = rows.joined().buffers()
     return Run(count, memoryview(data)[: int(np.frombuffer(ends, np.int64)[count])])
+
+
+def _zeros(count: int, width: int) -> tuple[Bytes, Mask]:
+    """So many in each row."""
+    return np.zeros((count, width), np.uint8), np.ones((count, width), bool)
 
 
 class LaidOut(BatchBuilder):  # type: ignore[misc]  # aiokafka has no types
@@ -83,6 +87,7 @@ class LaidOut(BatchBuilder):  # type: ignore[misc]  # aiokafka has no types
 
     def __init__(self, run: Run, now_ms: int, *, transactional: bool) -> None:
         """All records have the time ``now_ms``, in milliseconds since 1970-01-01 UTC."""
+        # Not the base's, which sets aside a buffer to append to.
         self._run, self._now_ms = run, now_ms
         self._attributes = _TRANSACTIONAL if transactional else 0
         self._producer: tuple[int, int, int] = _NOBODY

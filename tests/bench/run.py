@@ -1,7 +1,7 @@
 """``make bench``: each role, the whole path and the peers, side by side on one broker.
 
-Generates its plays once per run, lets each role drain them alone from a full topic, then each peer
-plays like them, then all three roles together. Prints a table and writes
+Lets each role drain simulated plays alone from a full topic, then each peer as many as it takes in
+a minute, then all three roles together. Prints a table and writes
 ``var/bench/results.json``: a list of {name, role, events, events_per_s, cpu_s_per_million,
 peak_rss_mb, guarantee}. Drained means from the first batch to the commit behind the last: output
 written and acknowledged, checkpoints on.

@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -53,6 +51,7 @@ from streams.transport.batch import RecordBatch
 from streams.transport.layout import LaidOut, runs
 from streams.warehouse.store import Warehouse
 from tests.agents.kafka import MemoryKafka
+from tests.load.clock import Clock
 
 PARTITIONS = 4
 CLIENT_RECORDS = 1_000
@@ -90,45 +89,10 @@ PRODUCE: Sequence[Stage] = ((layout, "_run", "lay out"), (LaidOut, "_build", "la
 FETCH, OTHER, HARNESS = "unpack", "other", "not the role's"
 
 
-class Stopwatch:
-    """CPU seconds by stage, each without the stages within it."""
-
-    def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._open: list[str] = []
-        self._since = 0.0
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """What is done within counts as ``name``."""
-        self._lap()
-        self._open.append(name)
-        try:
-            yield
-        finally:
-            self._lap()
-            self._open.pop()
-
-    def _lap(self) -> None:
-        now = time.process_time()
-        if self._open:
-            self.seconds[self._open[-1]] += now - self._since
-        self._since = now
-
-    def timed(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """``function`` as a stage."""
-
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self.stage(name):
-                return function(*args, **kwargs)
-
-        return wrapper
-
-
 class Sink(MemoryKafka):
     """Lays out what is sent, as the producer does, and keeps it for the next role."""
 
-    def __init__(self, watch: Stopwatch) -> None:
+    def __init__(self, watch: Clock) -> None:
         super().__init__(PARTITIONS)
         self._watch = watch
 
@@ -171,7 +135,7 @@ def unpack(topic: Topic, partition: int, first: int, data: Sequence[bytes]) -> R
 
 
 async def through(
-    role: Role, name: str, topic: Topic, kafka: Sink, watch: Stopwatch, plan: argparse.Namespace
+    role: Role, name: str, topic: Topic, kafka: Sink, watch: Clock, plan: argparse.Namespace
 ) -> int:
     """All records of a topic through a role, a checkpoint after each batch; how many there were."""
     await role.start(kafka, kafka)
@@ -207,15 +171,15 @@ async def measure(plan: argparse.Namespace, folder: Path) -> dict[str, dict[str,
     """CPU microseconds a record, by role and stage."""
     keys.create(folder / "key.hex")
     settings = load(data=folder, key_file=folder / "key.hex", partitions=PARTITIONS)
-    watch = Stopwatch()
+    watch = Clock()
     kafka = Sink(watch)
     await fill(settings, kafka, plan)
     found = {}
     for name, topic in (("gate", PLAYS), ("taste", LISTENS), ("report", ANALYTICS_LISTENS)):
-        watch.seconds.clear()
+        watch.cpu.clear()
         count = await through(roles.build(settings, name), name, topic, kafka, watch, plan)
-        watch.seconds.pop(HARNESS, None)
-        found[name] = {stage: its / count * 1e6 for stage, its in watch.seconds.items()}
+        watch.cpu.pop(HARNESS, None)
+        found[name] = {stage: its / count * 1e6 for stage, its in watch.cpu.items()}
     return found
 
 

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FILES = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock")
-PEERS = "tests/bench/peers/requirements.txt"
+PEERS = "tests/bench/peers/requirements.lock"
 PLATFORMS = [
     {"sys_platform": platform, "platform_machine": machine, "python_full_version": f"{python}.0"}
     for platform, machine in (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))

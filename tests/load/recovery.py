@@ -19,9 +19,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
@@ -52,6 +50,7 @@ from streams.transport.claims import OpenClaim
 from streams.transport.producer import open_producer, send_records
 from streams.transport.reader import partition_reader
 from tests.load import states
+from tests.load.clock import Clock
 
 OUT = Path("var/load/recovery.json")
 JARS = Path("var/kafka")
@@ -166,66 +165,29 @@ def _rekeys(partition: int, names: list[str], count: int) -> pl.DataFrame:
     )
 
 
-class Clock:
-    """Wall and CPU seconds by stage; what runs within a stage counts there only."""
+def watch_all(clock: Clock) -> None:
+    """Count the stages of a recovery."""
+    read_span, load_many = reader.read_span, TasteState.load_many
 
-    def __init__(self) -> None:
-        self.wall: dict[str, float] = defaultdict(float)
-        self.cpu: dict[str, float] = defaultdict(float)
-        self._open: list[str] = []
-        self._last = time.monotonic(), time.process_time()
+    async def spans(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        batches = read_span(*args, **kwargs)
+        while True:
+            with clock.stage("read"):
+                batch = await anext(batches, None)
+            if batch is None:
+                return
+            yield batch
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count what runs within."""
-        self._note()
-        self._open.append(name)
-        try:
-            yield
-        finally:
-            self._note()
-            self._open.pop()
+    def loaded(*args: Any) -> None:
+        with clock.stage("load"):
+            load_many(*args)
 
-    def _note(self) -> None:
-        now = time.monotonic(), time.process_time()
-        if self._open:
-            self.wall[self._open[-1]] += now[0] - self._last[0]
-            self.cpu[self._open[-1]] += now[1] - self._last[1]
-        self._last = now
-
-    def watch(self, owner: Any, name: str, stage: str) -> None:
-        """Count every call of a function that is awaited as ``stage``."""
-        asked = getattr(owner, name)
-
-        async def watched(*args: Any, **kwargs: Any) -> Any:
-            with self.stage(stage):
-                return await asked(*args, **kwargs)
-
-        setattr(owner, name, watched)
-
-    def watch_all(self) -> None:
-        """Count the stages of a recovery."""
-        read_span, load_many = reader.read_span, TasteState.load_many
-
-        async def spans(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            batches = read_span(*args, **kwargs)
-            while True:
-                with self.stage("read"):
-                    batch = await anext(batches, None)
-                if batch is None:
-                    return
-                yield batch
-
-        def loaded(*args: Any) -> None:
-            with self.stage("load"):
-                load_many(*args)
-
-        taste_recovery.read_span = spans  # type: ignore[attr-defined]
-        TasteState.load_many = loaded  # type: ignore[method-assign, assignment]
-        self.watch(taste_recovery, "newest_records", "newest")
-        self.watch(Codecs, "tails", "unpack")
-        self.watch(ListenReader, "look_back", "look back")
-        self.watch(Held, "load", "commands")
+    taste_recovery.read_span = spans  # type: ignore[attr-defined]
+    TasteState.load_many = loaded  # type: ignore[method-assign, assignment]
+    clock.watch(taste_recovery, "newest_records", "newest")
+    clock.watch(Codecs, "tails", "unpack")
+    clock.watch(ListenReader, "look_back", "look back")
+    clock.watch(Held, "load", "commands")
 
 
 class Alone:
@@ -244,7 +206,7 @@ async def take_over(kafka: Kafka, asked: argparse.Namespace) -> dict[str, Any]:
     """Take all partitions over; what it took. For a process of its own."""
     settings = settings_for(kafka)
     taste, clock = Taste(settings, codecs_of(settings)), Clock()
-    clock.watch_all()
+    watch_all(clock)
     async with partition_reader(kafka) as consumer:
         await taste.start(Alone(), consumer)
         places: set[Place] = {
