@@ -65,7 +65,7 @@ $(PEERS)/peers.stamp: tests/bench/peers/requirements.lock | $(VENV)/pyvenv.cfg
 $(JVM_PEER): tests/bench/peers/kafka-streams/pom.xml schemas/play.avsc \
 		$(shell find tests/bench/peers/kafka-streams/src -type f)
 	@echo "Building the peer on the JVM, once."
-	@mvn --batch-mode --quiet --no-transfer-progress -Dstyle.color=never --file=$< package
+	@mvn --batch-mode --quiet --no-transfer-progress --file=$< package
 	@mkdir -p $(@D) && cp tests/bench/peers/kafka-streams/target/$(@F) $@
 
 load: $(DEV) ## More than the workers can take, and ten years imported meanwhile; results in var/load
