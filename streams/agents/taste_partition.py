@@ -15,22 +15,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 import polars as pl
+import pyarrow as pa
 
 from streams import metrics
 from streams.agents.codecs import Codecs
 from streams.agents.commands import Answer, Held, send_answers
 from streams.agents.intake import Intake
 from streams.agents.role import Claim, Done, Sender
-from streams.taste.state import TasteState
+from streams.rows import Column, listed
+from streams.taste.state import Dump, TasteState
 from streams.topics import PRIVACY_ANSWERS, PROFILES, TASTE_STATE, Topic
 from streams.transport.producer import BATCH_BYTES
 
 POSITIONS_KEY = b"@positions"
+_ARROW = pl.CompatLevel.oldest()
 _RECORD_BYTES = 64
 """More than what a record adds to its key and value in a batch, and a batch to its records."""
 
@@ -171,9 +174,9 @@ class Writer:
         if partition.changed:
             changed = sorted(partition.changed)
             hidden = partition.privacy.restricted(changed)
-            await self._write_profiles(partition, [x for x in changed if x not in hidden])
-            bodies = self._encoded(partition.state, changed)
-            await self._send(partition, TASTE_STATE, list(bodies), list(bodies.values()))
+            for page, dump in partition.state.written(changed, self._items):
+                await self._send_profiles(partition, page, hidden)
+                await self._send(partition, TASTE_STATE, *self._encoded(dump))
         positions = self._positions(partition, partition.next_command, partition.next_rekey, ())
         await self._send(partition, TASTE_STATE, [POSITIONS_KEY], [positions])
 
@@ -188,7 +191,7 @@ class Writer:
             await self._write_profiles(partition, sorted(shown))
             if gone:
                 await self._send(partition, PROFILES, gone, [None] * len(gone))
-        bodies = self._encoded(state, there)
+        bodies = dict(zip(*map(listed, self._encoded(state.dump(there))), strict=True))
         while partition.steps:
             count, records, owed = self._batch(partition, bodies)
             async with partition.claim.transaction():
@@ -239,24 +242,29 @@ class Writer:
 
     async def _write_profiles(self, partition: Partition, listeners: list[str]) -> None:
         for page in partition.state.profile_frames(listeners, self._items):
-            keys = [listener.encode() for listener in page["listener"].to_list()]
-            await self._send(partition, PROFILES, keys, self._profiles.encode(page))
-            metrics.PROFILES_WRITTEN.inc(len(page))
+            await self._send_profiles(partition, page)
 
-    def _encoded(self, state: TasteState, listeners: list[str]) -> dict[bytes, bytes]:
-        states = state.dump(listeners)
-        rows = pl.DataFrame(
-            {"listens_offset": states.offsets, "body": states.bodies}, schema=_STATES
-        )
-        keys = [listener.encode() for listener in listeners]
-        return dict(zip(keys, self._states.encode(rows), strict=True))
+    async def _send_profiles(
+        self, partition: Partition, page: pl.DataFrame, hidden: Collection[str] = ()
+    ) -> None:
+        shown = page.filter(~pl.col("listener").is_in(list(hidden))) if hidden else page
+        if len(shown):
+            keys = shown["listener"].cast(pl.Binary).to_arrow(compat_level=_ARROW)
+            await self._send(partition, PROFILES, keys, self._profiles.column(shown))
+            metrics.PROFILES_WRITTEN.inc(len(shown))
+
+    def _encoded(self, dump: Dump) -> tuple[pa.LargeBinaryArray, pa.LargeBinaryArray]:
+        """Keys and values of ``taste-state``."""
+        rows = pl.DataFrame({"listens_offset": dump.offsets, "body": dump.bodies}, schema=_STATES)
+        keys = pl.Series(dump.listeners, dtype=pl.String).cast(pl.Binary)
+        return keys.to_arrow(compat_level=_ARROW), self._states.column(rows)
 
     async def _send(
         self,
         partition: Partition,
         topic: Topic,
-        keys: Sequence[bytes],
-        values: Sequence[bytes | None],
+        keys: Column,
+        values: Column,
     ) -> None:
         end = await partition.claim.send_records(topic.name, partition.number, keys, values)
         metrics.WRITTEN_OFFSET.labels(topic.name, partition.number).set(end)

@@ -1,108 +1,95 @@
 """A listener's state as bytes, for the changelog: `encode` and `decode`, many listeners at once.
 
-A state is one `HEADER`, then the rows of `TOTALS`, `ARTISTS`, `GENRES` and `RHYTHM` (as many as the
-header says), the lengths of the artists' and then the genres' names in characters (``<u4`` each),
-and the names themselves, UTF-8, without separators. Everything is little-endian and unpadded.
-``item`` counts the listener's own names, which ascend, so a body needs nothing beside it, and the
-same plays give the same bytes. A body is that, packed (`packing`); `PLAIN` bodies are not.
+A body is `VERSION`, the highest offset of `listens` that is included, a checksum of what follows,
+how many numbers there are, the numbers (sizes, then bytes: `numbers`) and the names, UTF-8, without
+separators. The numbers are `FIGURES`, then `SECTIONS`, each row by row, then a zero if they are odd
+in number. An item is a position among the listener's own names, which ascend: a body needs nothing
+beside it, and the same plays give the same bytes.
+
+Rows ascend by ``item * bands + band - first band``, and what is written is how much that is above
+the row before. An artist heard once in a half year has no weights: they follow from the minute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, islice, pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from struct import Struct
 from typing import Final
+from zlib import adler32
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
 from streams.errors import StateError
-from streams.taste import packing
+from streams.taste import decay, numbers
 from streams.taste.decay import TERMS, Ints
-from streams.taste.increments import TOTALS_COLUMNS
-from streams.taste.rows import Block, packed, starts
-from streams.taste.snapshot import Heads, Named, Snapshot
+from streams.taste.increments import GENRE_COLUMNS, HOURS, RHYTHM_COLUMNS, TOTALS_COLUMNS
+from streams.taste.rows import Block, Mask
+from streams.taste.snapshot import Heads, Snapshot
+from streams.taste.spelling import Spelled, read
+from streams.taste.steps import Span
 
-PLAIN: Final = 1
-"""First byte of a state, and of a body that an earlier release wrote."""
-VERSION: Final = 2
+VERSION: Final = 3
 """First byte of a body; another value means another layout."""
-
-HEADER: Final = np.dtype(
-    [
-        ("version", "u1"),
-        ("offset", "<i8"),
-        ("epoch", "<i4"),
-        ("first", "<i4"),
-        ("last", "<i4"),
-        ("plays", "<i8"),
-        ("listens", "<i8"),
-        ("totals", "<u4"),
-        ("artists", "<u4"),
-        ("genres", "<u4"),
-        ("rhythm", "<u4"),
-        ("artist_names", "<u4"),
-        ("genre_names", "<u4"),
-    ]
-)
-"""Figures of `Heads` (times in minutes since 1970), then rows of each part, then names."""
-TOTALS: Final = np.dtype([("band", "u1"), ("values", "<i8", (TOTALS_COLUMNS,))])
-ARTISTS: Final = np.dtype(
-    [
-        ("item", "<u2"),
-        ("band", "u1"),
-        ("weight", "<i8", (len(TERMS),)),
-        ("listens", "<u4"),
-        ("first", "<i4"),
-    ]
-)
-GENRES: Final = np.dtype([("item", "<u2"), ("band", "u1"), ("weight", "<i8", (len(TERMS),))])
-RHYTHM: Final = np.dtype([("item", "u1"), ("band", "u1"), ("weight", "<i8", (1,))])
-LENGTH: Final = np.dtype("<u4")
-_SECTIONS: Final = {
-    "totals": TOTALS,
-    "artists": ARTISTS,
-    "genres": GENRES,
-    "rhythm": RHYTHM,
-    "artist_names": LENGTH,
-    "genre_names": LENGTH,
+SECTIONS: Final[Mapping[str, int]] = {
+    "totals": 1 + TOTALS_COLUMNS,
+    "artists": 3,
+    "weights": len(TERMS),
+    "genres": 1 + GENRE_COLUMNS,
+    "rhythm": 1 + RHYTHM_COLUMNS,
+    "artist_names": 1,
+    "genre_names": 1,
 }
-_WIDTHS: Final = tuple(layout.itemsize for layout in _SECTIONS.values())
-_KNOWN: Final = {bytes((PLAIN,)), bytes((VERSION,))}
+"""Numbers in a row of each: the step from the row before, then its values. Of artists the listens
+(0: one, with weights) and minutes since the band began, of names their bytes. ``weights`` are those
+of the artists that have any."""
+_HEADS: Final = ("epoch", "first", "last", "plays", "listens")
+FIGURES: Final = (*_HEADS, "band", "bands", "era", "eras", *SECTIONS)
+"""Of `Heads`, times in minutes since 1970; first band of a row and how many there are up to the
+last, the same of the rhythm; rows of each section."""
+
+_NAMES: Final = ("artist_names", "genre_names")
 _OFFSET: Final = Struct("<Bq")
-"""How a `HEADER` and a body begin."""
-_COUNTS: Final = Struct(f"<{len(_SECTIONS)}I")
-"""How a `HEADER` ends."""
-_HEADS: Final = ("offset", "epoch", "first", "last", "plays", "listens")
+_HEAD: Final = Struct("<BqI")
+_COUNT: Final = Struct("<I")
+_NUMBERS: Final = _HEAD.size + _COUNT.size
 
 
 def encode(snapshot: Snapshot) -> list[bytes]:
     """One body per listener of ``snapshot``, in its order."""
     count = len(snapshot.listeners)
-    artists, genres = _Items.of(snapshot.artists, count), _Items.of(snapshot.genres, count)
+    totals, rhythm = snapshot.totals, snapshot.rhythm
+    artists, artist_names = Spelled.of(snapshot.artists)
+    genres, genre_names = Spelled.of(snapshot.genres)
+    bands, eras = Span.of(count, totals, artists, genres), Span.of(count, rhythm)
+    heard, weighted = _heard(artists)
     sections = (
-        (_table(TOTALS, snapshot.totals), snapshot.totals.owner),
-        (_table(ARTISTS, artists.block), artists.block.owner),
-        (_table(GENRES, genres.block), genres.block.owner),
-        (_table(RHYTHM, snapshot.rhythm), snapshot.rhythm.owner),
-        (np.fromiter(map(len, artists.texts), LENGTH), artists.owner),
-        (np.fromiter(map(len, genres.texts), LENGTH), genres.owner),
+        (np.column_stack((bands.steps(totals), totals.values)), totals.owner),
+        (np.column_stack((bands.steps(artists), heard)), artists.owner),
+        (artists.values[weighted, : len(TERMS)], artists.owner[weighted]),
+        (np.column_stack((bands.steps(genres), genres.values)), genres.owner),
+        (np.column_stack((eras.steps(rhythm), rhythm.values)), rhythm.owner),
+        (artist_names.lengths, artist_names.owner),
+        (genre_names.lengths, genre_names.owner),
     )
-    header = np.zeros(count, HEADER)
-    header["version"] = PLAIN
-    for name in _HEADS:
-        header[name] = getattr(snapshot.heads, name)
-    for name, (_, owner) in zip(_SECTIONS, sections, strict=True):
-        header[name] = np.bincount(owner, minlength=count)
-    columns = [_cut(header, np.arange(count), count)]
-    columns += [_cut(table, owner, count) for table, owner in sections]
-    columns.append(_joined(artists, genres, count))
-    offsets = snapshot.heads.offset.tolist()
+    rows = np.stack([np.bincount(owner, minlength=count) for _, owner in sections])
+    heads = [getattr(snapshot.heads, name) for name in _HEADS]
+    figures = np.column_stack((*heads, bands.first, bands.size, eras.first, eras.size, *rows))
+    counts = _counts(rows)
+    stream = np.zeros(int(counts.sum()), np.int64)
+    columns = (figures, *(table for table, _ in sections))
+    for place, column in zip(numbers.places(counts), columns, strict=False):
+        stream[place] = column.ravel()
+    pieces = zip(
+        _written(stream, counts.sum(axis=0)),
+        artist_names.runs(count),
+        genre_names.runs(count),
+        strict=True,
+    )
     return [
-        packing.packed(VERSION, offset, head, zip(tables, _WIDTHS, strict=True), names)
-        for offset, head, *tables, names in zip(offsets, *columns, strict=True)
+        _body(offset, b"".join((*numbers, *names)))
+        for offset, (numbers, *names) in zip(snapshot.heads.offset.tolist(), pieces, strict=True)
     ]
 
 
@@ -112,7 +99,13 @@ def offsets(bodies: Sequence[bytes]) -> list[int]:
     Raises:
         StateError: a body is of another version or shorter than its header.
     """
-    _check(bodies)
+    if not {body[:1] for body in bodies} <= {bytes((VERSION,))}:
+        raise StateError(
+            "A body in taste-state has a version that this release does not know.",
+            "Run the release that wrote it, or empty the topic and fold `listens` again.",
+        )
+    if min(map(len, bodies), default=_NUMBERS) < _NUMBERS:
+        raise _damaged()
     return [offset for _, offset in map(_OFFSET.unpack_from, bodies)]
 
 
@@ -122,21 +115,11 @@ def decode(listeners: Sequence[str], bodies: Sequence[bytes]) -> Snapshot:
     Raises:
         StateError: a body is of another version, or too short, too long or otherwise no body.
     """
-    _check(bodies)
+    included = offsets(bodies)
     try:
-        return _decoded(list(listeners), [plain(body) for body in bodies])
+        return _decoded(list(listeners), np.array(included, np.int64), bodies)
     except (ValueError, IndexError) as error:
         raise _damaged() from error
-
-
-def _check(bodies: Sequence[bytes]) -> None:
-    if not {body[:1] for body in bodies} <= _KNOWN:
-        raise StateError(
-            "A body in taste-state has a version that this release does not know.",
-            "Run the release that wrote it, or empty the topic and fold `listens` again.",
-        )
-    if min(map(len, bodies), default=_OFFSET.size) < _OFFSET.size:
-        raise _damaged()
 
 
 def _damaged() -> StateError:
@@ -146,147 +129,114 @@ def _damaged() -> StateError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Items:
-    """Rows whose item is a position among the owner's own ``texts``, and whose texts they are."""
-
-    block: Block
-    texts: list[str]
-    owner: Ints
-
-    @classmethod
-    def of(cls, named: Named, count: int) -> _Items:
-        block = named.block
-        first = starts(block.owner, block.item)
-        owner = block.owner[first]
-        size = np.diff(np.append(first, len(block)))
-        before = np.searchsorted(owner, np.arange(count))
-        own = np.repeat(np.arange(len(first)), size) - before[block.owner]
-        texts = np.array(named.names, np.object_)[block.item[first]].tolist()
-        return cls(Block(block.owner, packed(own, block.band), block.values), texts, owner)
-
-    def named(self, count: int) -> Named:
-        """The same with one ordered list of names."""
-        size = np.bincount(self.owner, minlength=count)
-        if (self.block.item >= size[self.block.owner]).any():
-            raise ValueError("an item has no name")
-        before = np.cumsum(size) - size
-        ordered = sorted(set(self.texts))
-        rank = {text: number for number, text in enumerate(ordered)}
-        number = np.fromiter(map(rank.__getitem__, self.texts), np.int64, len(self.texts))
-        block = self.block
-        key = packed(number[before[block.owner] + block.item], block.band)
-        return Named(Block(block.owner, key, block.values), ordered)
+def _heard(artists: Block) -> tuple[Ints, Mask]:
+    """Listens and minutes of each row, and which rows have weights."""
+    *weights, listens, first = artists.values.T
+    weighted = listens != 1
+    once = np.flatnonzero(~weighted)
+    due = decay.weights(first[once])
+    weighted[once] = (np.stack(weights)[:, once] != due).any(axis=0)
+    told = np.where(weighted & (listens == 1), 0, listens)
+    return np.column_stack((told, first - artists.band * decay.BAND)), weighted
 
 
-def _table(layout: np.dtype[np.void], block: Block) -> NDArray[np.void]:
-    """Rows of ``block`` in ``layout``, the value columns in its order."""
-    table = np.empty(len(block), layout)
-    column = 0
-    for name in layout.names or ():
-        if name in ("item", "band"):
-            table[name] = getattr(block, name)
-        else:
-            shape = layout[name].shape
-            width = shape[0] if shape else 1
-            table[name] = block.values[:, column : column + width].reshape(-1, *shape)
-            column += width
-    return table
+def _artists(block: Block, weights: Ints) -> Block:
+    """``block``, whose values are what `_heard` told, with all values."""
+    told, minutes = block.values.T
+    first = minutes + block.band * decay.BAND
+    due = told == 1
+    values = np.empty((len(block), len(TERMS) + 2), np.int64)
+    values[~due, : len(TERMS)] = weights
+    values[due, : len(TERMS)] = decay.weights(first[due]).T
+    values[:, len(TERMS)] = np.maximum(told, 1)
+    values[:, len(TERMS) + 1] = first
+    return Block(block.owner, block.key, values)
 
 
-def _block(table: NDArray[np.void], owner: Ints) -> Block:
-    """What `_table` was given."""
-    names = table.dtype.names or ()
-    item = table["item"] if "item" in names else np.zeros(len(table))
-    values = np.column_stack([table[name] for name in names if name not in ("item", "band")])
-    key = packed(item.astype(np.int64), table["band"].astype(np.int64))
-    return Block(owner, key, values.astype(np.int64))
+def _counts(rows: Ints) -> Ints:
+    """Numbers of the figures, of each section and to make them even, from rows by section and
+    owner; shape (sections + 2, owners)."""
+    widths = np.array([[width] for width in SECTIONS.values()])
+    counts = np.concatenate([np.full((1, rows.shape[1]), len(FIGURES)), rows * widths])
+    return np.concatenate([counts, counts.sum(axis=0, keepdims=True) % 2])
 
 
-def _cut(table: NDArray[np.generic], owner: Ints, count: int) -> Iterator[bytes]:
-    """Bytes of each owner's rows."""
-    data = table.tobytes()
-    bounds = np.searchsorted(owner, np.arange(count + 1)) * table.itemsize
-    return (data[begin:end] for begin, end in pairwise(bounds.tolist()))
+def _written(stream: Ints, count: Ints) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """How many, sizes and bytes of the ``count`` numbers of each owner."""
+    sizes, data = numbers.shrunk(stream)
+    pairs, plain = numbers.paired(sizes).tobytes(), data.tobytes()
+    ends = np.cumsum(count)
+    until = np.cumsum(sizes, dtype=np.int64)[ends - 1]
+    pair_bounds = pairwise([0, *(ends // 2).tolist()])
+    data_bounds = pairwise([0, *until.tolist()])
+    for (a, b), (c, d) in zip(pair_bounds, data_bounds, strict=True):
+        yield _COUNT.pack(2 * (b - a)), pairs[a:b], plain[c:d]
 
 
-def _joined(artists: _Items, genres: _Items, count: int) -> Iterator[bytes]:
-    """Names of each owner in one run."""
-    cuts = [
-        np.searchsorted(part.owner, np.arange(count + 1)).tolist() for part in (artists, genres)
-    ]
-    for (a, b), (c, d) in zip(*map(pairwise, cuts), strict=True):
-        yield "".join(artists.texts[a:b] + genres.texts[c:d]).encode()
+def _body(offset: int, rest: bytes) -> bytes:
+    return _HEAD.pack(VERSION, offset, adler32(rest)) + rest
 
 
-def plain(body: bytes) -> bytes:
-    """The state in a body of either version.
+def _decoded(listeners: list[str], included: Ints, bodies: Sequence[bytes]) -> Snapshot:
+    count, stream, names = _read(bodies)
+    first = np.cumsum(count) - count
+    figures = dict(zip(FIGURES, stream[first + np.arange(len(FIGURES))[:, None]], strict=True))
+    rows = np.stack([figures[name] for name in SECTIONS])
+    if ((rows < 0) | (rows > count)).any() or (_counts(rows).sum(axis=0) != count).any():
+        raise ValueError("other sections than the numbers make")
+    places = dict(zip(SECTIONS, numbers.places(_counts(rows))[1:], strict=False))
+    owners = {name: np.repeat(np.arange(len(listeners)), figures[name]) for name in SECTIONS}
+    tables = {name: stream[place].reshape(-1, SECTIONS[name]) for name, place in places.items()}
 
-    Raises:
-        ValueError: the body is damaged.
-    """
-    if body[0] == PLAIN:
-        return body
-    packed = packing.unpacked(body)
-    if len(packed) < HEADER.itemsize:
-        raise ValueError("shorter than a header")
-    counts = _COUNTS.unpack_from(packed, HEADER.itemsize - _COUNTS.size)
-    sizes = [count * width for count, width in zip(counts, _WIDTHS, strict=True)]
-    return packing.straight(packed, HEADER.itemsize, zip(sizes, _WIDTHS, strict=True))
+    def block(span: Span, name: str, items: Ints) -> Block:
+        table = tables[name]
+        return span.block(owners[name], table[:, 0], table[:, 1:], items)
 
-
-def _decoded(listeners: list[str], bodies: Sequence[bytes]) -> Snapshot:
-    if min(map(len, bodies), default=HEADER.itemsize) < HEADER.itemsize:
-        raise ValueError("shorter than a header")
-    header = np.frombuffer(b"".join(body[: HEADER.itemsize] for body in bodies), HEADER)
-    counts = np.stack([header[name] for name in _SECTIONS]).astype(np.int64)
-    sizes = counts * np.array([[width] for width in _WIDTHS])
-    ends = HEADER.itemsize + np.cumsum(sizes, axis=0)
-    if any(len(body) < end for body, end in zip(bodies, ends[-1].tolist(), strict=True)):
-        raise ValueError("shorter than its header says")
-    count = len(listeners)
-
-    def section(number: int, last: int) -> bytes:
-        bounds = zip(bodies, (ends - sizes)[number].tolist(), ends[last].tolist(), strict=True)
-        return b"".join(body[begin:end] for body, begin, end in bounds)
-
-    blocks = [
-        _block(
-            np.frombuffer(section(number, number), layout),
-            np.repeat(np.arange(count), counts[number]),
-        )
-        for number, layout in enumerate((TOTALS, ARTISTS, GENRES, RHYTHM))
-    ]
-    artists, genres = _split(
-        [body[end:] for body, end in zip(bodies, ends[-1].tolist(), strict=True)],
-        np.frombuffer(section(4, 5), LENGTH).tolist(),
-        counts[4].tolist(),
-        counts[5].tolist(),
-    )
-    owners = [np.repeat(np.arange(count), counts[number]) for number in (4, 5)]
+    bands = Span(figures["band"], figures["bands"])
+    eras = Span(figures["era"], figures["eras"])
+    artists = _artists(block(bands, "artists", figures["artist_names"]), tables["weights"])
+    genres = block(bands, "genres", figures["genre_names"])
+    artist_names, genre_names = _names(names, stream, owners, places)
     return Snapshot(
         listeners,
-        Heads(*(header[name].astype(np.int64) for name in _HEADS)),
-        blocks[0],
-        _Items(blocks[1], artists, owners[0]).named(count),
-        _Items(blocks[2], genres, owners[1]).named(count),
-        blocks[3],
+        Heads(included, *(figures[name] for name in _HEADS)),
+        block(bands, "totals", np.ones_like(count)),
+        artist_names.named(artists),
+        genre_names.named(genres),
+        block(eras, "rhythm", np.full_like(count, HOURS)),
     )
 
 
-def _split(
-    runs: list[bytes], lengths: list[int], artists: list[int], genres: list[int]
-) -> tuple[list[str], list[str]]:
-    """Names of all artists and of all genres, owner by owner."""
-    remaining = iter(lengths)
-    one: list[str] = []
-    other: list[str] = []
-    for run, some, more in zip(runs, artists, genres, strict=True):
-        text = run.decode()
-        cuts = list(accumulate(islice(remaining, some + more), initial=0))
-        if cuts[-1] != len(text):
-            raise ValueError("names are cut short or something follows them")
-        pieces = [text[begin:end] for begin, end in pairwise(cuts)]
-        one += pieces[:some]
-        other += pieces[some:]
+def _read(bodies: Sequence[bytes]) -> tuple[Ints, Ints, list[bytes]]:
+    """Of each body how many numbers it has, these, and its names in one run."""
+    if any(_HEAD.unpack_from(body)[-1] != adler32(body[_HEAD.size :]) for body in bodies):
+        raise ValueError("not what was written")
+    counts = [_COUNT.unpack_from(body, _HEAD.size)[0] for body in bodies]
+    ends = [_NUMBERS + count // 2 for count in counts]
+    pairs = b"".join(body[_NUMBERS:end] for body, end in zip(bodies, ends, strict=True))
+    count = np.array(counts, np.int64)
+    if (count < len(FIGURES)).any() or count.sum() != 2 * len(pairs):
+        raise ValueError("other sizes than numbers")
+    sizes = numbers.unpaired(np.frombuffer(pairs, np.uint8))
+    taken = np.add.reduceat(sizes, np.cumsum(count) - count, dtype=np.int64)
+    cuts = [end + its for end, its in zip(ends, taken.tolist(), strict=True)]
+    pieces = zip(bodies, ends, cuts, strict=True)
+    data = b"".join(body[end:cut] for body, end, cut in pieces)
+    names = [body[cut:] for body, cut in zip(bodies, cuts, strict=True)]
+    return count, numbers.grown(sizes, np.frombuffer(data, np.uint8)), names
+
+
+def _names(
+    runs: list[bytes], stream: Ints, owners: Mapping[str, Ints], places: Mapping[str, Ints]
+) -> tuple[Spelled, Spelled]:
+    """Names of artists and of genres; in a run the one come before the other."""
+    both = [places[name] for name in _NAMES]
+    order = np.argsort(np.concatenate(both))
+    lengths = stream[np.concatenate(both)[order]]
+    owner = np.concatenate([owners[name] for name in _NAMES])[order]
+    texts = read(runs, lengths, owner)
+    artist = order < len(both[0])
+    one, other = (
+        Spelled(owner[chosen], texts.filter(pa.array(chosen))) for chosen in (artist, ~artist)
+    )
     return one, other

@@ -6,7 +6,7 @@ from typing import Final
 
 from streams.taste import decay
 from streams.taste.decay import Ints
-from streams.taste.names import Names
+from streams.taste.names import Names, Order
 from streams.taste.ranking import pruned
 from streams.taste.rows import Block, Mask, Rows, combine
 from streams.taste.snapshot import Named, renumbered
@@ -28,13 +28,17 @@ class Items:
         block = combine(self.rows.block(slots), block, self._least)
         self.rows.put(slots, pruned(block, self.names, as_of, self._unit, self._most))
 
-    def named(self, slots: Ints) -> Named:
+    def order(self, slots: Ints) -> Order:
+        """The order of the names that the rows of ``slots`` have."""
+        return self.names.order(self.rows.items(slots))
+
+    def named(self, slots: Ints, order: Order) -> Named:
         """Rows of ``slots`` in the order of the names."""
-        return Named.of(self.rows.block(slots), self.names)
+        return Named.of(self.rows.block(slots), order)
 
     def put(self, slots: Ints, named: Named) -> None:
         """Make ``named`` the rows of ``slots``."""
-        self.rows.put(slots, renumbered(named.block, self.names.ids(named.names)))
+        self.rows.put(slots, renumbered(named.block, self.names.ids(named.names.to_pylist())))
 
     def touched(self, block: Block, name: str | None, start: int, until: int) -> Mask:
         """Which rows are of ``name`` (None: any), in half years that ``[start, until)``, ms,
@@ -48,5 +52,5 @@ class Items:
     def forget_names(self) -> None:
         """Give back the names that no row uses, once they may be as many as those in use."""
         if len(self.names) > self._spare:
-            self.names.keep(self.rows.items())
+            self.names.keep(self.rows.items(self.rows.used))
             self._spare = 2 * len(self.names) + _SPARE_NAMES

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
+
+_OLDEST: Final = pl.CompatLevel.oldest()
+
+
+class Order(NamedTuple):
+    """Names in ascending order: ``rank`` of each id, and the ``texts``."""
+
+    rank: NDArray[np.int64]
+    texts: pa.LargeStringArray
 
 
 class Names(dict[str, int]):
@@ -46,6 +57,17 @@ class Names(dict[str, int]):
     def texts(self, ids: Iterable[int]) -> list[str]:
         """Texts of ids that are in use."""
         return [text for i in ids if (text := self._texts[i]) is not None]
+
+    def order(self, ids: NDArray[np.int64]) -> Order:
+        """Of ``ids`` that are in use; the rank of any other means nothing."""
+        used = np.zeros(self.capacity, np.bool_)
+        used[ids] = True
+        numbers = np.flatnonzero(used)
+        texts = pl.Series(self.texts(numbers.tolist()), dtype=pl.String)
+        ascending = texts.arg_sort().to_numpy()
+        rank = np.zeros(self.capacity, np.int64)
+        rank[numbers[ascending]] = np.arange(len(numbers))
+        return Order(rank, texts.gather(ascending).to_arrow(compat_level=_OLDEST))
 
     def release(self, text: str) -> int:
         """Give the id of ``text`` back and return it."""

@@ -56,7 +56,7 @@ def described(snapshot: Snapshot) -> dict[str, Any]:
     genres, rhythm = snapshot.genres.block.part(0, 1), snapshot.rhythm.part(0, 1)
     heads = {field.name: int(getattr(snapshot.heads, field.name)[0]) for field in fields(Heads)}
     first = starts(artists.item)
-    names = [snapshot.artists.names[item] for item in artists.item[first]]
+    names = snapshot.artists.names.take(pa.array(artists.item[first])).to_pylist()
     listens = np.add.reduceat(artists.values[:, LISTENS], first).tolist() if names else []
     minutes = np.minimum.reduceat(artists.values[:, FIRST], first).tolist() if names else []
     return {
@@ -70,7 +70,7 @@ def described(snapshot: Snapshot) -> dict[str, Any]:
             {"name": name, "listens": listens, "first_at": minute * decay.MINUTE_MS}
             for name, listens, minute in zip(names, listens, minutes, strict=True)
         ],
-        "genres": [snapshot.genres.names[item] for item in np.unique(genres.item)],
+        "genres": snapshot.genres.names.take(pa.array(np.unique(genres.item))).to_pylist(),
         "hours_of_week": np.unique(rhythm.item).tolist(),
     }
 
@@ -102,7 +102,7 @@ def _lists(size: Ints, items: pa.Array) -> pa.LargeListArray:
     return pa.LargeListArray.from_arrays(pa.array(np.append(0, np.cumsum(size))), items)
 
 
-def _top(standing: Standings, names: list[str], items: int) -> pa.LargeListArray:
+def _top(standing: Standings, names: pa.LargeStringArray, items: int) -> pa.LargeListArray:
     """The heaviest items of each listener and term."""
     ranked = [heaviest(weight, standing.size, items) for weight in standing.weight]
     size = np.stack([taken for _, taken in ranked], axis=1).ravel()
@@ -111,7 +111,7 @@ def _top(standing: Standings, names: list[str], items: int) -> pa.LargeListArray
     for number, (places, _) in enumerate(ranked):
         chosen[term == number] = places
     fields = {
-        "name": pa.array(names, pa.large_string()).take(pa.array(standing.item[chosen])),
+        "name": names.take(pa.array(standing.item[chosen])),
         "weight": pa.array(standing.weight[term, chosen]),
         "share": pa.array(standing.share[term, chosen]),
     }

@@ -94,9 +94,10 @@ def pruned(block: Block, names: Names, as_of: Ints, unit: int, most: int) -> Blo
     crowded = size > 2 * most
     if not crowded.any():
         return block
-    named = Named.of(block.where(crowded[block.owner]), names)
-    standing = standings(named.block, as_of, unit)
+    crowd = block.where(crowded[block.owner])
+    order = names.order(crowd.item)
+    standing = standings(Named.of(crowd, order).block, as_of, unit)
     chosen, _ = heaviest(standing.share.mean(axis=0), standing.size, most)
-    item = names.ids(named.names)[standing.item[chosen]]
-    kept = standing.owner[chosen] << 32 | item
-    return block.where(~crowded[block.owner] | np.isin(block.owner << 32 | block.item, kept))
+    kept = standing.owner[chosen] << 32 | standing.item[chosen]
+    keys = block.owner << 32 | order.rank[block.item]
+    return block.where(~crowded[block.owner] | np.isin(keys, kept))

@@ -154,18 +154,20 @@ class Rows:
         arrays = (self._key, self._values, self._start, self._size)
         return sum(array.nbytes for array in arrays)
 
-    def items(self) -> Ints:
-        """Numbers of all items in use, ascending."""
-        block = self.block(np.flatnonzero(self._size))
-        return np.unique(block.item)
+    @property
+    def used(self) -> Ints:
+        """Slots with rows."""
+        return np.flatnonzero(self._size)
+
+    def items(self, slots: Ints) -> Ints:
+        """Numbers of the items of all rows of ``slots``."""
+        index, _ = self._index(slots)
+        return self._key[index] >> BAND_BITS
 
     def block(self, slots: Ints) -> Block:
         """Rows of ``slots``; the owner is the position in ``slots``. Unknown slots have none."""
-        self._reach(int(slots.max(initial=-1)))
-        size = self._size[slots].astype(np.int64)
+        index, size = self._index(slots)
         owner = np.repeat(np.arange(len(slots)), size)
-        before = np.cumsum(size) - size
-        index = np.arange(len(owner)) + np.repeat(self._start[slots] - before, size)
         return Block(owner, self._key[index], self._values.take(index, axis=0))
 
     def put(self, slots: Ints, block: Block) -> None:
@@ -183,6 +185,13 @@ class Rows:
         self._size[slots] = np.diff(bounds)
         self._used = end
 
+    def _index(self, slots: Ints) -> tuple[Ints, Ints]:
+        """Where the rows of ``slots`` are, and how many each has."""
+        self._reach(int(slots.max(initial=-1)))
+        size = self._size[slots].astype(np.int64)
+        before = np.cumsum(size) - size
+        return np.arange(int(size.sum())) + np.repeat(self._start[slots] - before, size), size
+
     def _reach(self, slot: int) -> None:
         missing = slot + 1 - len(self._start)
         if missing > 0:
@@ -191,7 +200,7 @@ class Rows:
             self._size = np.append(self._size, np.zeros(room, np.int32))
 
     def _move(self) -> None:
-        slots = np.flatnonzero(self._size)
+        slots = self.used
         block = self.block(slots)
         room = self._live + self._live // 2
         self._key = np.empty(room, np.int64)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from streams.taste.decay import MINUTE_MS, Ints
-from streams.taste.names import Names
+from streams.taste.names import Order
 from streams.taste.rows import OWNER_SHIFT, Block, packed
 
 NOTHING: Final = -1
@@ -102,17 +103,12 @@ class Named:
     """
 
     block: Block
-    names: list[str]
+    names: pa.LargeStringArray
 
     @classmethod
-    def of(cls, block: Block, names: Names) -> Named:
-        """``block``, whose items are ids in ``names``, ordered by name."""
-        used = np.zeros(names.capacity, np.bool_)
-        used[block.item] = True
-        ordered = sorted(names.texts(np.flatnonzero(used).tolist()))
-        rank = np.empty(names.capacity, np.int64)
-        rank[names.ids(ordered)] = np.arange(len(ordered))
-        return cls(renumbered(block, rank), ordered)
+    def of(cls, block: Block, order: Order) -> Named:
+        """``block``, whose items are ids, ordered by name."""
+        return cls(renumbered(block, order.rank), order.texts)
 
 
 @dataclass(frozen=True, slots=True)

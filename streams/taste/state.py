@@ -27,7 +27,7 @@ from streams.taste.snapshot import NOTHING, Heads, Snapshot, Span
 _PENDING: Final = 262_144
 """Listens after which they are merged without waiting for a checkpoint."""
 _TOGETHER: Final = 16_384
-"""Listeners merged at a time; bounds what a merge copies."""
+"""Listeners merged, or put in order of names, at a time; bounds what that copies."""
 _PAGE: Final = 2_048
 """Listeners profiled or dumped at a time; their rows fit the processor's cache."""
 
@@ -162,11 +162,20 @@ class TasteState:
             StateError: a listener has no state.
         """
         dump = Dump([], [], [])
-        for page in self._pages(listeners):
+        for page in map(_dumped, self._pages(listeners)):
             dump.listeners.extend(page.listeners)
-            dump.bodies.extend(codec.encode(page))
-            dump.offsets.extend(page.heads.offset.tolist())
+            dump.bodies.extend(page.bodies)
+            dump.offsets.extend(page.offsets)
         return dump
+
+    def written(self, listeners: Sequence[str], items: int) -> Iterator[tuple[pl.DataFrame, Dump]]:
+        """`profile_frames` and `dump` at once, page by page.
+
+        Raises:
+            StateError: a listener has no state.
+        """
+        for page in self._pages(listeners):
+            yield profile.frame(page, items), _dumped(page)
 
     def load_many(self, listeners: Sequence[str], bodies: Sequence[bytes]) -> None:
         """Give listeners the state in their bodies, in place of any they have.
@@ -378,18 +387,25 @@ class TasteState:
     def _pages(self, listeners: Sequence[str]) -> Iterator[Snapshot]:
         if not all(listener in self for listener in listeners):
             raise _no_state()
-        for begin in range(0, len(listeners), _PAGE):
-            page = list(listeners[begin : begin + _PAGE])
-            self._wake(page)
-            slots = self._slots.ids(page)
-            yield Snapshot(
-                page,
-                self._heads.take(slots),
-                self._totals.block(slots),
-                self._artists.named(slots),
-                self._genres.named(slots),
-                self._rhythm.block(slots),
-            )
+        for begin in range(0, len(listeners), _TOGETHER):
+            some = list(listeners[begin : begin + _TOGETHER])
+            self._wake(some)
+            slots = self._slots.ids(some)
+            artists, genres = self._artists.order(slots), self._genres.order(slots)
+            for first in range(0, len(some), _PAGE):
+                page = slots[first : first + _PAGE]
+                yield Snapshot(
+                    some[first : first + _PAGE],
+                    self._heads.take(page),
+                    self._totals.block(page),
+                    self._artists.named(page, artists),
+                    self._genres.named(page, genres),
+                    self._rhythm.block(page),
+                )
+
+
+def _dumped(page: Snapshot) -> Dump:
+    return Dump(page.listeners, codec.encode(page), page.heads.offset.tolist())
 
 
 def _no_state() -> StateError:

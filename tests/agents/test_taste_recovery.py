@@ -21,7 +21,6 @@ from streams.agents.taste_recovery import Recovery
 from streams.app.roles import codecs_of
 from streams.errors import StateError
 from streams.settings import load
-from streams.taste import codec
 from streams.taste.state import Bounds, Dump, TasteState
 from streams.topics import LISTENS, TASTE_STATE
 from streams.transport.claims import OpenClaim
@@ -83,10 +82,9 @@ async def written(codecs: Codecs, log: Log, listens: list[Listen]) -> None:
         log.add(LISTENS.name, b"key", value)
 
 
-async def records(codecs: Codecs, dump: Dump, old: bool = False) -> list[Entry]:
-    """``dump`` as a checkpoint writes it, or as the release before did."""
-    bodies = [codec.plain(body) if old else body for body in dump.bodies]
-    rows = pl.DataFrame({"listens_offset": dump.offsets, "body": bodies})
+async def records(codecs: Codecs, dump: Dump) -> list[Entry]:
+    """``dump`` as a checkpoint writes it."""
+    rows = pl.DataFrame({"listens_offset": dump.offsets, "body": dump.bodies})
     values = (await codecs.columns(TASTE_STATE)).encode(rows)
     return [(name.encode(), value) for name, value in zip(dump.listeners, values, strict=True)]
 
@@ -115,7 +113,7 @@ def test_what_was_written_is_restored_byte_for_byte(
         for batch in cut(frame(listens), data.draw(st.lists(st.integers(1, 25), max_size=4))):
             state.fold(batch)
             dump = state.dump(state.checkpoint().listeners)
-            entries = await records(codecs, dump, data.draw(st.booleans()))
+            entries = await records(codecs, dump)
             offset += len(batch)
             whole = offset < len(listens) or data.draw(st.booleans())
             changelog += entries if whole else entries[: data.draw(st.integers(0, len(entries)))]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.errors import StateError
+from streams.taste.codec import VERSION
 from streams.taste.resting import Resting
 from streams.taste.state import Bounds, Dump, TasteState
 from tests.taste.histories import ARTISTS, LISTENERS, Listen, frame, histories, listen
@@ -111,7 +112,11 @@ def test_damage_shows_when_the_listener_is_needed() -> None:
 
 
 def test_what_is_no_body_is_refused_at_once() -> None:
-    for body, problem in ((b"", "version"), (b"\x02", "damaged"), (b"\x09" * 99, "version")):
+    for body, problem in (
+        (b"", "version"),
+        (bytes([VERSION]), "damaged"),
+        (b"\x09" * 99, "version"),
+    ):
         with pytest.raises(StateError, match=problem):
             TasteState(Bounds()).load_many([STRANGER], [body])
 
