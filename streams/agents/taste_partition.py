@@ -21,13 +21,14 @@ from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streams import metrics
 from streams.agents.codecs import Codecs
 from streams.agents.commands import Answer, Held, send_answers
 from streams.agents.intake import Intake
 from streams.agents.role import Claim, Done, Sender
-from streams.rows import Column, listed
+from streams.rows import BINARY, Column, listed
 from streams.taste.state import Dump, TasteState
 from streams.topics import PRIVACY_ANSWERS, PROFILES, TASTE_STATE, Topic
 from streams.transport.producer import BATCH_BYTES
@@ -241,17 +242,18 @@ class Writer:
         return self._states.encode(positions.row())[0]
 
     async def _write_profiles(self, partition: Partition, listeners: list[str]) -> None:
-        for page in partition.state.profile_frames(listeners, self._items):
+        for page in partition.state.profile_tables(listeners, self._items):
             await self._send_profiles(partition, page)
 
     async def _send_profiles(
-        self, partition: Partition, page: pl.DataFrame, hidden: Collection[str] = ()
+        self, partition: Partition, page: pa.Table, hidden: Collection[str] = ()
     ) -> None:
-        shown = page.filter(~pl.col("listener").is_in(list(hidden))) if hidden else page
-        if len(shown):
-            keys = shown["listener"].cast(pl.Binary).to_arrow(compat_level=_ARROW)
-            await self._send(partition, PROFILES, keys, self._profiles.column(shown))
-            metrics.PROFILES_WRITTEN.inc(len(shown))
+        if hidden:
+            page = page.filter(pc.invert(pc.is_in(page["listener"], pa.array(hidden))))
+        if len(page):
+            keys = page["listener"].combine_chunks().cast(BINARY)
+            await self._send(partition, PROFILES, keys, self._profiles.column(page))
+            metrics.PROFILES_WRITTEN.inc(len(page))
 
     def _encoded(self, dump: Dump) -> tuple[pa.LargeBinaryArray, pa.LargeBinaryArray]:
         """Keys and values of ``taste-state``."""

@@ -8,16 +8,16 @@ of bytes a row, and a record joins the pieces of its fields.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streams.avro import wire
-from streams.avro.schemas import AvroType, Resolved, resolve
+from streams.avro.schemas import AvroType, Resolved, Schema, resolve
 from streams.errors import SchemaError
 
 Ints = NDArray[np.int64]
@@ -25,10 +25,12 @@ Numbers = NDArray[np.int64] | NDArray[np.float64]
 
 _PIECES = pa.large_binary()
 _NOTHING = pa.scalar(b"", _PIECES)
+_DOUBLE = {"type": "double"}
+_STRING = {"type": "string"}
 
 
 class NestedEncoder:
-    """Encodes frames by one schema: records, arrays, nullable doubles, enums, strings and numbers.
+    """Encodes tables by one schema: records, arrays, nullable doubles, enums, strings and numbers.
 
     Unions are of null first and double; anything else has no encoding here.
     """
@@ -42,27 +44,21 @@ class NestedEncoder:
         self._schema = resolve(schema)
         self._header = pa.scalar(wire.header(schema_id), _PIECES)
 
-    def encode(self, frame: pl.DataFrame) -> list[bytes]:
+    def column(self, table: pa.Table) -> pa.LargeBinaryArray:
         """Each row in wire format; columns as the schema nests them, logical types as numbers.
 
         Raises:
             SchemaError: a type of the schema has no encoding here, or a column does not fit it.
         """
-        encoded: list[bytes] = self.column(frame).to_pylist()
-        return encoded
-
-    def column(self, frame: pl.DataFrame) -> pa.LargeBinaryArray:
-        """The same as `encode` in one piece of memory, for what takes columns."""
-        if frame.is_empty():
+        if not len(table):
             return pa.array([], _PIECES)
-        table = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-        rows = table.to_struct_array().combine_chunks()
+        rows = table.combine_chunks().to_struct_array().combine_chunks()
         try:
             return _join(self._header, _pieces(rows, self._schema))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
             # Arrow's own message may quote a value.
             raise SchemaError(
-                f"A frame does not fit its schema: {type(error).__name__}.",
+                f"A table does not fit its schema: {type(error).__name__}.",
                 "Make its columns those of the schema.",
             ) from None
 
@@ -73,8 +69,7 @@ def _pieces(column: pa.Array, schema: Resolved) -> pa.Array:
         return _nullable(column, schema)
     match schema["type"]:
         case "record":
-            fields = schema["fields"]
-            return _join(*(_pieces(column.field(each["name"]), each["type"]) for each in fields))
+            return _join(*_record(column, schema["fields"]))
         case "array":
             return _array(column, schema["items"])
         case "enum":
@@ -83,12 +78,35 @@ def _pieces(column: pa.Array, schema: Resolved) -> pa.Array:
         case "string":
             return _text(column)
         case "double":
-            return _doubles(_numbers(column))
+            return _doubles(_numbers(column)[:, None])
         case "int" | "long":
             return _varints(_numbers(column))
     raise SchemaError(
         f"The type {schema['type']} has no nested encoding.", "Encode it with RecordEncoder."
     )
+
+
+def _record(column: pa.Array, fields: Sequence[Schema]) -> Iterator[pa.Array]:
+    """The pieces of a record; doubles in a row are one, with the name before them if few differ."""
+    labels: pa.Array | None = None
+    for double, group in groupby(fields, lambda field: field["type"] == _DOUBLE):
+        if double:
+            columns = [_numbers(column.field(each["name"])) for each in group]
+            numbers = np.column_stack(columns).astype(np.float64, copy=False)
+            yield _doubles(numbers) if labels is None else _labelled(labels, numbers)
+            labels = None
+            continue
+        for each in group:
+            if labels is not None:
+                yield _text(labels)
+                labels = None
+            its = column.field(each["name"])
+            if each["type"] == _STRING and pa.types.is_dictionary(its.type):
+                labels = its
+            else:
+                yield _pieces(its, each["type"])
+    if labels is not None:
+        yield _text(labels)
 
 
 def _nullable(column: pa.Array, union: Sequence[Resolved]) -> pa.Array:
@@ -119,8 +137,25 @@ def _text(column: pa.Array) -> pa.Array:
 
 
 def _doubles(values: Numbers) -> pa.Array:
+    """Each row of ``values``."""
     little_endian = np.ascontiguousarray(values, "<f8")
-    return _cut(np.arange(len(values) + 1, dtype=np.int64) * 8, pa.py_buffer(little_endian))
+    ends = np.arange(len(values) + 1, dtype=np.int64) * 8 * values.shape[1]
+    return _cut(ends, pa.py_buffer(little_endian))
+
+
+def _labelled(labels: pa.DictionaryArray, values: Numbers) -> pa.Array:
+    """Each label and its row of ``values``, which is written over room left behind the label."""
+    width = values.shape[1]
+    room = pa.scalar(bytes(8 * width), _PIECES)
+    pieces = _join(_text(labels.dictionary), room).take(labels.indices)
+    if not len(pieces):
+        return pieces
+    ends = _offsets(pieces)
+    data = np.frombuffer(pieces.buffers()[2], np.uint8).copy()
+    places = np.ndarray((len(data) - 7,), "<f8", data, strides=(1,))
+    for column, each in enumerate(values.T):
+        places[ends[1:] - 8 * (width - column)] = each
+    return _cut(ends, pa.py_buffer(data))
 
 
 def _varints(values: Numbers) -> pa.Array:

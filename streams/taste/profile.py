@@ -15,7 +15,6 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from streams.taste import decay
@@ -28,7 +27,7 @@ from streams.taste.snapshot import Heads, Snapshot
 _TERMS = len(decay.TERMS)
 
 
-def frame(snapshot: Snapshot, items: int) -> pl.DataFrame:
+def table(snapshot: Snapshot, items: int) -> pa.Table:
     """Profiles of all listeners of ``snapshot`` in its order, with the top ``items`` per term.
 
     A row per listener with the fields of the schema, nested as they are there; times are whole
@@ -47,7 +46,7 @@ def frame(snapshot: Snapshot, items: int) -> pl.DataFrame:
         "terms": _lists(np.full(len(heads.last), _TERMS), _terms(snapshot, items)),
         "rhythm": _lists(np.full(len(rhythm), HOURS), pa.array(rhythm.ravel())),
     }
-    return pl.DataFrame(pa.table(fields))
+    return pa.table(fields)
 
 
 def described(snapshot: Snapshot) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def _top(standing: Standings, names: pa.LargeStringArray, items: int) -> pa.Larg
     for number, (places, _) in enumerate(ranked):
         chosen[term == number] = places
     fields = {
-        "name": names.take(pa.array(standing.item[chosen])),
+        "name": pa.DictionaryArray.from_arrays(standing.item[chosen], names),
         "weight": pa.array(standing.weight[term, chosen]),
         "share": pa.array(standing.share[term, chosen]),
     }

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from streams.errors import StateError
 from streams.taste import codec, decay, increments, profile
@@ -24,6 +25,11 @@ from streams.taste.resting import Resting
 from streams.taste.rows import Block, Rows, combine, less
 from streams.taste.snapshot import NOTHING, Heads, Snapshot, Span
 
+PATIENCE: Final = 60
+"""Checkpoints without a change after which a listener rests: 5 minutes of them by default."""
+_SETTLED: Final = 4_096
+"""Listeners that come to rest at a checkpoint, at most; bounds how long it takes."""
+_NEVER: Final = np.iinfo(np.int64).max
 _PENDING: Final = 262_144
 """Listens after which they are merged without waiting for a checkpoint."""
 _TOGETHER: Final = 16_384
@@ -60,12 +66,13 @@ class TasteState:
     """State of the listeners of one partition of ``listens``. Not for several threads at once.
 
     Memory is bounded by the number of listeners: each has at most twice the artists and genres of
-    ``bounds``, with one row for each half year in which it was heard. Who was loaded *rests*, as
-    the body that was loaded, until something is asked or folded of them: only then it is decoded,
-    so a takeover costs what reading costs, and who is never heard again takes half the memory.
+    ``bounds``, with one row for each half year in which it was heard. Who was loaded, or has not
+    changed for ``patience`` checkpoints, *rests*: as the body that was loaded or would be dumped,
+    until something is asked or folded of them. So a takeover costs what reading costs, and who is
+    not listening takes a third of the memory.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, patience: int = PATIENCE) -> None:
         self._slots = Names()
         self._resting = Resting()
         self._heads = Heads.blank(0)
@@ -80,11 +87,19 @@ class TasteState:
         self._waiting = 0
         self._changed: set[int] = set()
         self._gone: set[str] = set()
+        self._patience = patience
+        self._round = 0
+        self._stirred = np.zeros(0, np.int64)
 
     @property
     def listeners(self) -> int:
         """Listeners with state."""
         return len(self._slots) + len(self._resting)
+
+    @property
+    def resting(self) -> int:
+        """Listeners who rest."""
+        return len(self._resting)
 
     @property
     def next_offset(self) -> int:
@@ -131,20 +146,21 @@ class TasteState:
             self._slots.texts(sorted(self._changed)),
             sorted(name for name in self._gone if name not in self._slots),
         )
+        self._settle()
         self._changed.clear()
         self._gone.clear()
         return changed
 
-    def profile_frames(self, listeners: Sequence[str], items: int) -> Iterator[pl.DataFrame]:
+    def profile_tables(self, listeners: Sequence[str], items: int) -> Iterator[pa.Table]:
         """Profiles of ``listeners`` in this order, with the top ``items`` of each term.
 
-        A row per listener with the nested columns of ``schemas/taste-profile.avsc``, in frames of
+        A row per listener with the nested columns of ``schemas/taste-profile.avsc``, in tables of
         some thousand rows, made as they are read: read them to the end before folding on.
 
         Raises:
             StateError: a listener has no state.
         """
-        return (profile.frame(page, items) for page in self._pages(listeners))
+        return (profile.table(page, items) for page in self._pages(listeners))
 
     def profiles(self, listeners: Sequence[str], items: int) -> Iterator[dict[str, Any]]:
         """The same as records, which take several times as long.
@@ -152,8 +168,8 @@ class TasteState:
         Raises:
             StateError: a listener has no state.
         """
-        for page in self.profile_frames(listeners, items):
-            yield from page.iter_rows(named=True)
+        for page in self.profile_tables(listeners, items):
+            yield from page.to_pylist()
 
     def dump(self, listeners: Sequence[str]) -> Dump:
         """Records that restore ``listeners``, in this order.
@@ -168,14 +184,14 @@ class TasteState:
             dump.offsets.extend(page.offsets)
         return dump
 
-    def written(self, listeners: Sequence[str], items: int) -> Iterator[tuple[pl.DataFrame, Dump]]:
-        """`profile_frames` and `dump` at once, page by page.
+    def written(self, listeners: Sequence[str], items: int) -> Iterator[tuple[pa.Table, Dump]]:
+        """`profile_tables` and `dump` at once, page by page.
 
         Raises:
             StateError: a listener has no state.
         """
         for page in self._pages(listeners):
-            yield profile.frame(page, items), _dumped(page)
+            yield profile.table(page, items), _dumped(page)
 
     def load_many(self, listeners: Sequence[str], bodies: Sequence[bytes]) -> None:
         """Give listeners the state in their bodies, in place of any they have.
@@ -285,6 +301,17 @@ class TasteState:
         self._changed.update(slot.tolist())
         return int(dropped.sum())
 
+    def _settle(self) -> None:
+        """Have some who have not changed for long rest."""
+        self._round += 1
+        idle = np.flatnonzero(self._stirred < self._round - self._patience)[:_SETTLED]
+        listeners = self._slots.texts(idle.tolist())
+        if listeners:
+            dump = self.dump(listeners)
+            self._empty(listeners)
+            self._resting.put(dump.listeners, dump.bodies)
+        self._stirred[idle] = _NEVER
+
     def _parts(self) -> tuple[Rows, Rows, Rows, Rows]:
         return self._totals, self._artists.rows, self._genres.rows, self._rhythm
 
@@ -342,8 +369,15 @@ class TasteState:
         return len(frame)
 
     def _slot_of(self, listeners: list[str]) -> Ints:
-        slots = self._slots.ids(listeners)
+        return self._stir(self._slots.ids(listeners))
+
+    def _stir(self, slots: Ints) -> Ints:
+        """Note that ``slots``, which may be new, are needed."""
         self._heads.reach(self._slots.capacity)
+        missing = len(self._heads.offset) - len(self._stirred)
+        if missing:
+            self._stirred = np.append(self._stirred, np.full(missing, _NEVER))
+        self._stirred[slots] = self._round
         return slots
 
     def _merge(self) -> None:
@@ -354,8 +388,7 @@ class TasteState:
         self._waiting = 0
         if self._resting:
             self._wake(frame["listener"].unique())
-        slot = self._slots.ids_of(frame["listener"])
-        self._heads.reach(self._slots.capacity)
+        slot = self._stir(self._slots.ids_of(frame["listener"]))
         self._heads.add(slot, increments.heads(frame))
         touched = np.zeros(self._slots.capacity, np.bool_)
         touched[slot] = True

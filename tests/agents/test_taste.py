@@ -159,8 +159,10 @@ async def expect(world: World, listens: dict[int, Listen], hidden: Set[str] = fr
     encoder = await world.codecs.nested(PROFILES)
     expected = {
         name: value
-        for page in state.profile_frames(people, ITEMS)
-        for name, value in zip(page["listener"], encoder.encode(page), strict=True)
+        for page in state.profile_tables(people, ITEMS)
+        for name, value in zip(
+            page["listener"].to_pylist(), encoder.column(page).to_pylist(), strict=True
+        )
         if name not in hidden
     }
     newest = world.topics.newest(PROFILES)

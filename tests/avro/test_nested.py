@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from fastavro import parse_schema, schemaless_writer
 from hypothesis import given, settings
@@ -83,14 +84,40 @@ def by_fastavro(records: list[dict[str, Any]]) -> list[bytes]:
     return encoded
 
 
+def encoded(table: pa.Table) -> list[Any]:
+    rows: list[Any] = NestedEncoder(PROFILE, 9).column(table).to_pylist()
+    return rows
+
+
+def tabled(records: list[dict[str, Any]], *, labelled: bool = False) -> pa.Table:
+    """With ``labelled``, the names of artists and genres as numbers of a few, as profiles have."""
+    table = pl.DataFrame(records, schema=SHAPE).to_arrow(compat_level=pl.CompatLevel.oldest())
+    return table.cast(labelling(table.schema)) if labelled else table
+
+
+def labelling(schema: pa.Schema) -> pa.Schema:
+    weighted = pa.large_list(
+        pa.struct(
+            [
+                ("name", pa.dictionary(pa.int64(), pa.large_string())),
+                ("weight", pa.float64()),
+                ("share", pa.float64()),
+            ]
+        )
+    )
+    terms = schema.field("terms").type.value_type
+    its = [pa.field(each.name, weighted) if each.name in KINDS else each for each in terms]
+    at = schema.get_field_index("terms")
+    return schema.set(at, pa.field("terms", pa.large_list(pa.struct(its))))
+
+
 @settings(deadline=None, max_examples=60)
-@given(st.lists(PROFILES, max_size=4))
-def test_the_bytes_are_those_of_fastavro(records: list[dict[str, Any]]) -> None:
-    frame = pl.DataFrame(records, schema=SHAPE)
-    assert NestedEncoder(PROFILE, 9).encode(frame) == by_fastavro(records)
+@given(st.lists(PROFILES, max_size=4), st.booleans())
+def test_the_bytes_are_those_of_fastavro(records: list[dict[str, Any]], labelled: bool) -> None:
+    assert encoded(tabled(records, labelled=labelled)) == by_fastavro(records)
 
 
-def test_a_slice_of_a_frame_encodes_as_itself() -> None:
+def test_a_slice_of_a_table_encodes_as_itself() -> None:
     term: dict[str, Any] = dict.fromkeys(TERM_FIELDS, 0.5)
     records = [
         {
@@ -113,15 +140,13 @@ def test_a_slice_of_a_frame_encodes_as_itself() -> None:
         }
         for number in range(9)
     ]
-    frame = pl.DataFrame(records, schema=SHAPE)
-    assert NestedEncoder(PROFILE, 9).encode(frame[3:7]) == by_fastavro(records[3:7])
+    for labelled in (False, True):
+        assert encoded(tabled(records, labelled=labelled)[3:7]) == by_fastavro(records[3:7])
 
 
-def test_a_frame_that_does_not_fit_is_refused_without_its_values() -> None:
-    frame = pl.DataFrame({"listener": ["secret"]})
+def test_a_table_that_does_not_fit_is_refused_without_its_values() -> None:
     with pytest.raises(SchemaError) as caught:
-        NestedEncoder(PROFILE, 9).encode(frame)
+        encoded(pa.table({"listener": ["secret"]}))
     assert "secret" not in str(caught.value)
-    missing = pl.DataFrame([{**dict.fromkeys(SHAPE, None), "listener": "secret"}], schema=SHAPE)
     with pytest.raises(SchemaError):
-        NestedEncoder(PROFILE, 9).encode(missing)
+        encoded(tabled([{**dict.fromkeys(SHAPE, None), "listener": "secret"}]))

@@ -43,7 +43,7 @@ from streams.privacy.plan import Plan
 from streams.rows import Column, array_of, listed
 from streams.settings import Settings, load
 from streams.sources.simulate import Simulation
-from streams.taste import profile
+from streams.taste import codec, profile
 from streams.taste.state import TasteState
 from streams.topics import ANALYTICS_LISTENS, CATALOGUE, CONSENT, LISTENS, PLAYS, Topic
 from streams.transport import layout
@@ -74,9 +74,9 @@ STAGES: Mapping[str, Sequence[Stage]] = {
         (Intake, "admit", "repeats"),
         (TasteState, "fold", "fold"),
         (TasteState, "checkpoint", "merge, prune"),
-        (profile, "frame", "profiles"),
-        (NestedEncoder, "encode", "encode profiles"),
-        (TasteState, "dump", "states"),
+        (profile, "table", "profiles"),
+        (NestedEncoder, "column", "encode profiles"),
+        (codec, "encode", "states"),
         (ColumnEncoder, "column", "encode"),
     ),
     "report": (

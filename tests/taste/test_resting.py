@@ -87,6 +87,36 @@ def test_resting_makes_no_difference(listens: list[Listen], steps: list[tuple[An
     assert list(resting.profiles(there, ITEMS)) == list(awake.profiles(there, ITEMS))
 
 
+@given(st.lists(histories, min_size=1, max_size=5))
+@settings(deadline=None, max_examples=40)
+def test_impatience_makes_no_difference(rounds: list[list[Listen]]) -> None:
+    patient, impatient = TasteState(Bounds()), TasteState(Bounds(), patience=1)
+    for number, listens in enumerate(rounds):
+        for state in (patient, impatient):
+            state.fold(frame(listens, 100 * number))
+        changed, wanted = impatient.checkpoint(), patient.checkpoint()
+        assert sorted(changed.listeners) == sorted(wanted.listeners)
+        assert impatient.listeners == patient.listeners
+    there = [name for name in LISTENERS if name in patient]
+    assert impatient.dump(there) == patient.dump(there)
+    assert list(impatient.profiles(there, ITEMS)) == list(patient.profiles(there, ITEMS))
+
+
+def test_who_does_not_change_for_a_while_rests() -> None:
+    state, one, other = TasteState(Bounds(), patience=3), *LISTENERS[:2]
+    state.fold(frame([listen(listener=other), listen(listener=one)]))
+    state.checkpoint()
+    bodies = state.dump([one, other]).bodies
+    sizes = []
+    for number in range(1, 6):
+        state.fold(frame([listen(listener=one)], 100 * number))
+        assert state.checkpoint().listeners == [one]
+        sizes.append(state.resting)
+    assert sizes == [0, 0, 1, 1, 1]
+    assert state.dump([other]).bodies == bodies[1:]
+    assert state.resting == 0
+
+
 def test_who_is_not_needed_stays_a_body() -> None:
     dump = dumped([listen(listener=name) for name in LISTENERS])
     bodies = sum(map(len, dump.bodies))
