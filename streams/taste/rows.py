@@ -23,6 +23,8 @@ OWNER_SHIFT: Final = 40
 """Keys are below 2**40: an item of up to 32 bits over a band of 8."""
 BAND_BITS: Final = 8
 _LARGEST = np.iinfo(np.int64).max
+_SMALL = 65_536
+"""Rows that are not worth moving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,11 @@ class Rows:
         self._start[slots] = self._used + bounds[:-1]
         self._size[slots] = np.diff(bounds)
         self._used = end
+
+    def tidy(self) -> None:
+        """Give back memory once most of it is not in use."""
+        if len(self._key) > 3 * self._live + _SMALL:
+            self._move()
 
     def _index(self, slots: Ints) -> tuple[Ints, Ints]:
         """Where the rows of ``slots`` are, and how many each has."""

@@ -310,6 +310,8 @@ class TasteState:
             dump = self.dump(listeners)
             self._empty(listeners)
             self._resting.put(dump.listeners, dump.bodies)
+            for rows in self._parts():
+                rows.tidy()
         self._stirred[idle] = _NEVER
 
     def _parts(self) -> tuple[Rows, Rows, Rows, Rows]:

@@ -100,3 +100,19 @@ def test_the_arena_stays_in_proportion_to_the_rows_in_use() -> None:
         rows.put(np.arange(10), block)
     assert len(rows) == 100
     assert rows.nbytes < 2 * 100 * 24 + 1_000
+
+
+def test_what_is_not_in_use_any_more_is_given_back() -> None:
+    rows, owners = Rows(2), 2_000
+    everyone = np.arange(owners)
+    rows.put(
+        everyone, block_of([(owner, key, 1, 1) for owner in range(owners) for key in range(100)])
+    )
+    before = rows.nbytes
+    rows.tidy()
+    assert rows.nbytes == before
+    kept = rows.block(everyone[:1])
+    rows.put(everyone[1:], rows.block(everyone[:0]))
+    rows.tidy()
+    assert rows.nbytes < before / 50
+    assert np.array_equal(rows.block(everyone[:1]).values, kept.values)
