@@ -17,6 +17,7 @@ from streams.agents.following import Following
 from streams.agents.role import Sender
 from streams.avro.encode import RecordEncoder
 from streams.privacy import inventory
+from streams.privacy.inventory import Use
 from streams.privacy.permission import SUBJECT
 from streams.privacy.policy import Policy
 from streams.privacy.standing import placement
@@ -33,8 +34,10 @@ class Deliveries:
 
     def __init__(self, settings: Settings, codecs: Codecs, policy: Policy) -> None:
         self._codecs = codecs
-        uses = inventory.take(codecs.schemas, policy, settings).uses
-        self._recipients = {use.audience: use for use in uses if use.third_party}
+        self._recipients: dict[str, Use] = {}
+        if any(audience.third_party for audience in policy.audiences.values()):
+            uses = inventory.take(codecs.schemas, policy, settings).uses
+            self._recipients = {use.audience: use for use in uses if use.third_party}
         self._noted: dict[bytes, tuple[int, int]] = {}
         """First and last delivery by key, ms."""
 

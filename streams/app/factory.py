@@ -12,7 +12,9 @@ from typing import Any, cast
 import faust
 from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
+from faust.tables import TableManager
 from faust.types import TP
+from faust.utils import venusian
 
 from streams import logs
 from streams.agents.role import Claimant, Place, Role
@@ -39,8 +41,19 @@ _BATCHES_WAITING = 1_000_000
 """What bounds the batches waiting is their size, see `streams.transport.flow`."""
 
 
+class _NoTables(TableManager):
+    """Tells of partitions, as Faust has it; there are no tables that it would wait a second for."""
+
+    async def on_start(self) -> None:
+        """Let the consumer subscribe."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 def create_app(settings: Settings, name: str, role: Role, progress: Progress) -> faust.App:
     """The app of ``role``: one agent over batches, one checkpoint timer."""
+    # Faust notes agents for a scan that nobody makes, and looks at every module to do so.
+    venusian.attach = lambda *_, **__: None
     app = faust.App(
         f"sottovoce-{name}",
         broker=[f"kafka://{address}" for address in addresses(settings.kafka)],
@@ -59,6 +72,7 @@ def create_app(settings: Settings, name: str, role: Role, progress: Progress) ->
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=min(_HEARTBEAT_S, settings.session_timeout_s / 4),
         consumer_group_instance_id=settings.instance,
+        TableManager=_NoTables,
         consumer_max_fetch_size=_FETCH_BYTES,
         producer_max_batch_size=BATCH_BYTES,
         producer_max_request_size=REQUEST_BYTES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import resource
 import signal
 import sys
@@ -37,6 +38,7 @@ async def broker(*, apache: bool) -> None:
 
 async def worker(settings: Settings, name: str, *, until_eof: bool) -> None:
     """Run one worker in this process."""
+    gc.disable()  # nothing that is imported is garbage
     from streams import logs
     from streams.app import roles
     from streams.app.worker import collecting_seldom, run

@@ -69,3 +69,19 @@ def test_a_fault_is_told_as_ours() -> None:
     unexpected = explained(ValueError("a value of a record"))
     assert isinstance(unexpected, InternalError)
     assert "a value of a record" not in str(unexpected)
+
+
+async def test_nothing_waits_for_tables_where_there_are_none(
+    app: faust.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    async def step(name: str) -> None:
+        done.append(name)
+
+    tables: Any = app.tables
+    monkeypatch.setattr(tables, "_update_channels", lambda: step("channels"))
+    monkeypatch.setattr(tables.recovery, "start", lambda: step("recovery"))
+    monkeypatch.setattr(tables, "sleep", lambda _: step("asleep"))
+    await tables.on_start()
+    assert done == ["channels", "recovery"]
