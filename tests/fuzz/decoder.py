@@ -19,13 +19,18 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tests.fuzz.leaks import resident_mb
+
 ROOT = Path(__file__).parents[2]
-LEAK_MB = 80.0
-"""Growth of memory between the first third and the end of a run that counts as a leak, if the run
-is long enough for what is allocated once to be allocated by then."""
+SUSPICION_MB = 80.0
+"""Growth of memory between the first third and the end of a run after which leaks are looked for,
+if the run is long enough for what is allocated once to be allocated by then."""
+LEAK_MB = 20.0
+"""Growth over the same inputs that counts as one."""
 _LEAK_S = 300.0
 _ROUND_S = 1_800.0
 _SAMPLE_S = 5.0
+_ENVIRONMENT = {**os.environ, "POLARS_MAX_THREADS": "1"}
 _UNITS = re.compile(r"stat::number_of_executed_units: +(\d+)")
 
 
@@ -63,14 +68,14 @@ def _round(folder: Path, seconds: float, seed: int, result: Result) -> None:
         engine = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "POLARS_MAX_THREADS": "1"},
+            env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
         )
         try:
             while engine.poll() is None:
-                samples.append(_resident_mb(engine.pid))
+                samples.append(resident_mb(engine.pid))
                 time.sleep(min(_SAMPLE_S, seconds / 20))
         finally:
             engine.kill()
@@ -83,8 +88,10 @@ def _round(folder: Path, seconds: float, seed: int, result: Result) -> None:
     if engine.returncode:
         new = sorted(_kept(folder) - known)
         result.finds.append(f"code {engine.returncode}: {', '.join(new)} {_last_error(text)}")
-    elif seconds >= _LEAK_S and late - early > LEAK_MB:
-        result.finds.append(f"memory grew from {early:.0f} to {late:.0f} MB")
+    elif seconds >= _LEAK_S and late - early > SUSPICION_MB:
+        leaked = leaked_mb(folder)
+        if leaked > LEAK_MB:
+            result.finds.append(f"memory grew by {leaked:.0f} MB over the same inputs")
 
 
 def _kept(folder: Path) -> set[str]:
@@ -92,12 +99,11 @@ def _kept(folder: Path) -> set[str]:
     return {each.name for each in finds.iterdir()} if finds.is_dir() else set()
 
 
-def _resident_mb(process_id: int) -> float:
-    try:
-        pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
-    except (OSError, IndexError):  # it ended
-        return 0.0
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
+def leaked_mb(folder: Path) -> float:
+    """By how much memory grows over the inputs kept in ``folder``, again and again. Blocks."""
+    command = [sys.executable, "-m", "tests.fuzz.leaks", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=_ENVIRONMENT, stdout=subprocess.PIPE, check=True)
+    return float(done.stdout)
 
 
 def _last_error(text: str) -> str:

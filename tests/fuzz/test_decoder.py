@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.decoder import fuzz
+from tests.fuzz.decoder import LEAK_MB, fuzz, leaked_mb
 from tests.fuzz.engine import mutated
 from tests.fuzz.target import WHOLE, Found, Target, put_together, taken_apart
 
@@ -23,6 +23,14 @@ def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     result = fuzz(tmp_path, minutes=20 / 60, seed=random.randrange(2**31))
     assert result.finds == [], f"seed {result.seed}"
     assert result.inputs > 0
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_the_same_inputs(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    for number, data in enumerate(target.seeds()):
+        (tmp_path / "corpus" / f"{number:03}").write_bytes(data)
+    assert leaked_mb(tmp_path) < LEAK_MB
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 A role in a process of its own, writing to real Apache Kafka, has so many listeners with some
 sessions each. Measured are the memory they take while they rest, listens in sessions with a
 checkpoint behind every 200,000, and checkpoints of 100,000 changed listeners: who rested before,
-and who did not. Listens come unpacked, not from Kafka. Writes ``var/load/listeners.json`` and prints a table.
+and who did not. Listens come unpacked, not from Kafka. Writes ``var/load/listeners.json`` and
+prints a table.
 
 A program, not a test: a busy machine changes its numbers; compare within a run.
 """
