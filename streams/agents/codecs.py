@@ -67,14 +67,12 @@ class Codecs:
         Raises:
             StateError: one does not decode: something else wrote it.
         """
-        split = wire.split(values)
-        tails: dict[int, bytes] = {}
-        for schema_id, group in split.groups.items():
-            tail = Tail(await self.registry.get(schema_id))
-            tails |= zip(group.rows.tolist(), tail.cut(group.bodies), strict=True)
-        if split.malformed:
-            raise _headless()
-        return [tails[row] for row in range(len(values))]
+        found = wire.schema_ids(values).items()
+        tails = {head: Tail(await self.registry.get(number)) for head, number in found}
+        try:
+            return [tails[value[: wire.HEADER]].cut(value, wire.HEADER) for value in values]
+        except KeyError:
+            raise _headless() from None
 
     async def decode_records(self, values: Sequence[bytes]) -> list[dict[str, Any]]:
         """Records this package wrote, of any schema, one by one; times as `datetime` in UTC.

@@ -6,7 +6,6 @@ play and most of the time for kilobytes of state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from streams.avro.schemas import AvroType, is_record, resolve
@@ -33,16 +32,13 @@ class Tail:
             )
         self._numbers = len(types) - 1
 
-    def cut(self, bodies: Sequence[bytes]) -> list[bytes]:
-        """The field of each body.
+    def cut(self, body: bytes, at: int = 0) -> bytes:
+        """The field of the body that begins at ``at``, copied once.
 
         Raises:
-            StateError: a body does not end where the field does.
+            StateError: the body does not end where the field does.
         """
-        return [self._cut(body) for body in bodies]
-
-    def _cut(self, body: bytes) -> bytes:
-        at = size = shift = 0
+        size = shift = 0
         try:
             for _ in range(self._numbers):
                 while body[at] > 0x7F:

@@ -53,6 +53,11 @@ def frame(schema_id: int, body: bytes) -> bytes:
     return header(schema_id) + body
 
 
+def schema_ids(values: Sequence[bytes]) -> dict[bytes, int]:
+    """Which schema each head means that occurs, without those that are none."""
+    return {head: _id(head) for head in {value[:HEADER] for value in values} if _whole(head)}
+
+
 def split(values: Sequence[bytes | None]) -> Split:
     """Take record values apart, grouped by schema id in order of first appearance.
 

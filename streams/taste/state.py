@@ -25,7 +25,7 @@ from streams.taste.resting import Resting
 from streams.taste.rows import Block, Rows, combine, less
 from streams.taste.snapshot import NOTHING, Heads, Snapshot, Span
 
-PATIENCE: Final = 60
+PATIENCE: Final = 150
 """Checkpoints without a change after which a listener rests: 5 minutes of them by default."""
 _SETTLED: Final = 4_096
 """Listeners that come to rest at a checkpoint, at most; bounds how long it takes."""
