@@ -1,14 +1,14 @@
 CREATE TABLE published.artists AS
 SELECT
-    artist,
-    count(DISTINCT listener) AS listeners,
-    sum(plays)::BIGINT AS plays,
-    sum(listens)::BIGINT AS listens,
-    round(sum(ms_played) / 60000, 1) AS minutes,
-    round(sum(skips) / sum(plays), 4) AS skip_rate
-FROM base_artist
-ANTI JOIN held ON mart = 'artists' AND cell = artist
-GROUP BY artist
+    cell AS artist,
+    listeners,
+    plays,
+    listens,
+    round(ms_played / 60000, 1) AS minutes,
+    round(skips / plays, 4) AS skip_rate
+FROM totals
+ANTI JOIN held USING (mart, cell)
+WHERE mart = 'artists'
 ORDER BY listens DESC, artist;
 
 COMMENT ON TABLE published.artists IS 'Listening by artist. Rows of fewer listeners than the minimum are left out, and with them whatever others would give those away by subtraction.';

@@ -1,14 +1,14 @@
 CREATE TABLE published.countries AS
 SELECT
-    coalesce(country, '(unknown)') AS country,
-    count(DISTINCT listener) AS listeners,
-    sum(plays)::BIGINT AS plays,
-    sum(listens)::BIGINT AS listens,
-    round(sum(ms_played) / 60000, 1) AS minutes,
-    round(sum(skips) / sum(plays), 4) AS skip_rate
-FROM base_day
-ANTI JOIN held ON mart = 'countries' AND cell = coalesce(country, '(unknown)')
-GROUP BY ALL
+    cell AS country,
+    listeners,
+    plays,
+    listens,
+    round(ms_played / 60000, 1) AS minutes,
+    round(skips / plays, 4) AS skip_rate
+FROM totals
+ANTI JOIN held USING (mart, cell)
+WHERE mart = 'countries'
 ORDER BY listens DESC, country;
 
 COMMENT ON TABLE published.countries IS 'Listening by country. Rows of fewer listeners than the minimum are left out, and with them whatever others would give those away by subtraction.';

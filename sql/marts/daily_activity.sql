@@ -1,18 +1,18 @@
 CREATE TABLE published.daily_activity AS
 SELECT
-    day,
-    count(DISTINCT listener) AS listeners,
-    sum(plays)::BIGINT AS plays,
-    sum(listens)::BIGINT AS listens,
-    round(sum(ms_played) / 60000, 1) AS minutes,
-    round(sum(skips) / sum(plays), 4) AS skip_rate,
+    cell::DATE AS day,
+    listeners,
+    plays,
+    listens,
+    round(ms_played / 60000, 1) AS minutes,
+    round(skips / plays, 4) AS skip_rate,
     CASE
-        WHEN count(DISTINCT listener) FILTER (completion_plays > 0) >= getvariable('min_listeners')
-        THEN round(sum(completion_sum) / sum(completion_plays) / 100, 4)
+        WHEN completion_listeners >= getvariable('min_listeners')
+        THEN round(completion_sum / completion_plays / 100, 4)
     END AS completion
-FROM base_day
-ANTI JOIN held ON mart = 'daily_activity' AND cell = day::VARCHAR
-GROUP BY day
+FROM totals
+ANTI JOIN held USING (mart, cell)
+WHERE mart = 'daily_activity'
 ORDER BY day;
 
 COMMENT ON TABLE published.daily_activity IS 'Listening by day. Rows of fewer listeners than the minimum are left out, and with them whatever others would give those away by subtraction.';

@@ -1,43 +1,20 @@
 -- Figures are over all plays, rounded, and nothing is told of fewer listeners than the minimum: neither
 -- of those that lack something nor of those that do not.
 CREATE TABLE published.data_quality AS
-WITH sums AS (
-    SELECT
-        listener,
-        sum(plays) AS plays,
-        sum(listens) AS listens,
-        sum(timed_plays) AS timed,
-        sum(completion_plays) AS completed,
-        coalesce(sum(plays) FILTER (country IS NOT NULL), 0) AS located
-    FROM base_day GROUP BY listener
-),
-labels AS (
-    SELECT listener, coalesce(sum(plays) FILTER (len(genres) > 0), 0) AS labelled
-    FROM base_artist GROUP BY listener
-),
-totals AS (
-    SELECT
-        count(*) AS listeners,
-        sum(plays) AS plays,
-        sum(listens) AS listens
-    FROM sums
-),
+WITH everybody AS (SELECT listeners, plays, listens FROM totals WHERE mart = 'everybody'),
 covered AS (
-    SELECT (max(day) - min(day) + 1)::DOUBLE AS days
-    FROM base_day ANTI JOIN held ON mart = 'daily_activity' AND cell = day::VARCHAR
-),
-known AS (
-    SELECT 'without length' AS measure, timed AS known, plays FROM sums
-    UNION ALL SELECT 'without completion', completed, plays FROM sums
-    UNION ALL SELECT 'without country', located, plays FROM sums
-    UNION ALL SELECT 'without genre', labelled, plays FROM sums JOIN labels USING (listener)
+    SELECT (max(cell::DATE) - min(cell::DATE) + 1)::DOUBLE AS days
+    FROM totals ANTI JOIN held USING (mart, cell)
+    WHERE mart = 'daily_activity'
 ),
 shares AS (
-    SELECT measure, round(100 * (1 - sum(known) / sum(plays))) AS value
-    FROM known
-    GROUP BY measure
-    HAVING count(*) FILTER (known < plays) NOT BETWEEN 1 AND getvariable('min_listeners') - 1
-        AND count(*) FILTER (known > 0) NOT BETWEEN 1 AND getvariable('min_listeners') - 1
+    SELECT
+        'without ' || cell AS measure,
+        round(100 * (1 - coalesce(sum(plays) FILTER (mart = 'known'), 0) / sum(plays))) AS value
+    FROM totals
+    WHERE mart IN ('known', 'unknown')
+    GROUP BY cell
+    HAVING min(listeners) >= getvariable('min_listeners')
 ),
 records AS (
     SELECT
@@ -47,9 +24,9 @@ records AS (
     FROM counters
 ),
 measures AS (
-    SELECT 1 AS place, 'listeners' AS measure, round(listeners, -1)::DOUBLE AS value, 'listeners, to the nearest ten' AS unit FROM totals
-    UNION ALL SELECT 2, 'plays', round(plays, -2)::DOUBLE, 'plays, to the nearest hundred' FROM totals
-    UNION ALL SELECT 3, 'listens', round(listens, -2)::DOUBLE, 'plays, to the nearest hundred' FROM totals
+    SELECT 1 AS place, 'listeners' AS measure, round(listeners, -1)::DOUBLE AS value, 'listeners, to the nearest ten' AS unit FROM everybody
+    UNION ALL SELECT 2, 'plays', round(plays, -2)::DOUBLE, 'plays, to the nearest hundred' FROM everybody
+    UNION ALL SELECT 3, 'listens', round(listens, -2)::DOUBLE, 'plays, to the nearest hundred' FROM everybody
     UNION ALL SELECT 4, measure, value, 'percent of plays' FROM shares
     UNION ALL SELECT 5, 'duplicates left out', duplicates, 'plays a client sent again' FROM records
     UNION ALL SELECT 6, 'repeats left out', repeated, 'listens the gate wrote again' FROM records
@@ -58,7 +35,7 @@ measures AS (
 )
 SELECT measure, value, unit
 FROM measures
-WHERE value IS NOT NULL AND (SELECT listeners >= getvariable('min_listeners') FROM totals)
+WHERE value IS NOT NULL AND (SELECT listeners >= getvariable('min_listeners') FROM everybody)
 ORDER BY place, measure;
 
 COMMENT ON TABLE published.data_quality IS 'How complete the data behind the other marts is. Totals are rounded; a measure is left out where it would tell of fewer listeners than the minimum, and all are where there are fewer.';

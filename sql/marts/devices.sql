@@ -1,14 +1,14 @@
 CREATE TABLE published.devices AS
 SELECT
-    coalesce(device_class, '(unknown)') AS device_class,
-    count(DISTINCT listener) AS listeners,
-    sum(plays)::BIGINT AS plays,
-    sum(listens)::BIGINT AS listens,
-    round(sum(ms_played) / 60000, 1) AS minutes,
-    round(sum(skips) / sum(plays), 4) AS skip_rate
-FROM base_day
-ANTI JOIN held ON mart = 'devices' AND cell = coalesce(device_class, '(unknown)')
-GROUP BY ALL
+    cell AS device_class,
+    listeners,
+    plays,
+    listens,
+    round(ms_played / 60000, 1) AS minutes,
+    round(skips / plays, 4) AS skip_rate
+FROM totals
+ANTI JOIN held USING (mart, cell)
+WHERE mart = 'devices'
 ORDER BY listens DESC, device_class;
 
 COMMENT ON TABLE published.devices IS 'Listening by kind of device. Rows of fewer listeners than the minimum are left out, and with them whatever others would give those away by subtraction.';

@@ -1,17 +1,14 @@
 CREATE TABLE published.genres AS
 SELECT
-    genre,
-    count(DISTINCT listener) AS listeners,
-    sum(plays)::BIGINT AS plays,
-    sum(listens)::BIGINT AS listens,
-    round(sum(ms_played) / 60000, 1) AS minutes,
-    round(sum(skips) / sum(plays), 4) AS skip_rate
-FROM (
-    SELECT * EXCLUDE genres, unnest(if(len(genres) > 0, genres, ['(unknown)'])) AS genre
-    FROM base_artist
-)
-ANTI JOIN held ON mart = 'genres' AND cell = genre
-GROUP BY genre
+    cell AS genre,
+    listeners,
+    plays,
+    listens,
+    round(ms_played / 60000, 1) AS minutes,
+    round(skips / plays, 4) AS skip_rate
+FROM totals
+ANTI JOIN held USING (mart, cell)
+WHERE mart = 'genres'
 ORDER BY listens DESC, genre;
 
 COMMENT ON TABLE published.genres IS 'Listening by genre. A play of n genres counts once for each, so rows add up to more than all plays. Rows of fewer listeners than the minimum are left out, and with them whatever others would give those away by subtraction.';

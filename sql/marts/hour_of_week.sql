@@ -1,15 +1,15 @@
 CREATE TABLE published.hour_of_week AS
 SELECT
-    isodow(day)::INTEGER AS weekday,
-    hour::INTEGER AS hour,
-    count(DISTINCT listener) AS listeners,
-    sum(plays)::BIGINT AS plays,
-    sum(listens)::BIGINT AS listens,
-    round(sum(ms_played) / 60000, 1) AS minutes,
-    round(sum(skips) / sum(plays), 4) AS skip_rate
-FROM base_hour
-ANTI JOIN held ON mart = 'hour_of_week' AND cell = isodow(day) || ' ' || hour
-GROUP BY ALL
+    split_part(cell, ' ', 1)::INTEGER AS weekday,
+    split_part(cell, ' ', 2)::INTEGER AS hour,
+    listeners,
+    plays,
+    listens,
+    round(ms_played / 60000, 1) AS minutes,
+    round(skips / plays, 4) AS skip_rate
+FROM totals
+ANTI JOIN held USING (mart, cell)
+WHERE mart = 'hour_of_week'
 ORDER BY weekday, hour;
 
 COMMENT ON TABLE published.hour_of_week IS 'Listening by hour of the week, all weeks together. Rows of fewer listeners than the minimum are left out, and with them whatever others would give those away by subtraction.';

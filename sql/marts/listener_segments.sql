@@ -1,17 +1,16 @@
 CREATE TABLE published.listener_segments AS
 SELECT
-    intensity,
-    breadth,
-    count(DISTINCT listener) AS listeners,
-    sum(plays)::BIGINT AS plays,
-    sum(listens)::BIGINT AS listens,
-    round(sum(ms_played) / 60000, 1) AS minutes,
-    round(sum(skips) / sum(plays), 4) AS skip_rate,
-    round(count(DISTINCT (listener, day)) / count(DISTINCT listener), 1) AS active_days
-FROM base_day
-JOIN segments USING (listener)
-ANTI JOIN held ON mart = 'listener_segments' AND cell = intensity || ' ' || breadth
-GROUP BY intensity, breadth
+    split_part(cell, ' ', 1) AS intensity,
+    split_part(cell, ' ', 2) AS breadth,
+    listeners,
+    plays,
+    listens,
+    round(ms_played / 60000, 1) AS minutes,
+    round(skips / plays, 4) AS skip_rate,
+    round(days / listeners, 1) AS active_days
+FROM totals
+ANTI JOIN held USING (mart, cell)
+WHERE mart = 'listener_segments'
 ORDER BY intensity, breadth;
 
 COMMENT ON TABLE published.listener_segments IS 'Listeners by how much and how widely they listen, over the whole span. Each is in one segment. Rows of fewer listeners than the minimum are left out, and with them whatever others would give those away by subtraction.';

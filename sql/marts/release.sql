@@ -1,8 +1,13 @@
 CREATE TABLE published.release AS
 WITH enough AS (
-    SELECT count(DISTINCT listener) >= getvariable('min_listeners') AS listeners FROM base_day
+    SELECT coalesce(max(listeners), 0) >= getvariable('min_listeners') AS listeners
+    FROM totals WHERE mart = 'everybody'
 ),
-days AS (SELECT max(day) AS newest FROM base_day ANTI JOIN held ON mart = 'daily_activity' AND cell = day::VARCHAR)
+days AS (
+    SELECT max(cell::DATE) AS newest
+    FROM totals ANTI JOIN held USING (mart, cell)
+    WHERE mart = 'daily_activity'
+)
 SELECT
     getvariable('release_id') AS id,
     getvariable('published_at') AS published_at,

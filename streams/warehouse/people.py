@@ -47,9 +47,19 @@ class Changes:
     due: Sequence[Due] = ()
     """Answers that are owed from now on."""
 
+    @property
+    def touched(self) -> set[str]:
+        """Whose facts become others, or are used or not used from now on."""
+        named = (self.erased, self.renamed, self.renamed.values(), self.restricted)
+        return set().union(*named)
 
-def carry_out(cursor: duckdb.DuckDBPyConnection, changes: Changes, now: datetime) -> dict[str, int]:
+
+def carry_out(
+    cursor: duckdb.DuckDBPyConnection, changes: Changes, now: datetime, lot: int
+) -> dict[str, int]:
     """Make the changes, in the caller's transaction; rows of facts erased, by listener with any.
+
+    What of facts is put back is of ``lot``.
 
     Raises:
         StateError: a position would go backwards: the commands are carried out already.
@@ -58,6 +68,7 @@ def carry_out(cursor: duckdb.DuckDBPyConnection, changes: Changes, now: datetime
     removed = erase(cursor, changes.erased)
     renamed = rename(cursor, changes.renamed)
     for table, rows in merged(changes.kept).items():
+        rows = rows.with_columns(pl.lit(lot, pl.Int32).alias("lot"))
         cursor.register("kept", rows.to_arrow())
         cursor.execute(f"INSERT INTO {table} BY NAME FROM kept")
         cursor.unregister("kept")

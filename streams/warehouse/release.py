@@ -24,7 +24,7 @@ import duckdb
 
 from streams import __version__
 from streams.errors import WarehouseError
-from streams.warehouse.files import STORAGE_VERSION, rolled_back
+from streams.warehouse.files import STORAGE_VERSION
 from streams.warehouse.protection import hold_back
 from streams.warehouse.store import Warehouse
 
@@ -80,7 +80,7 @@ def publish(
         with warehouse.reading() as cursor:
             for name, value in variables.items():
                 cursor.execute(f"SET VARIABLE {name} = $1", [value])
-            rows = _build(cursor, sql / "protection", marts, building)
+            rows = _build(warehouse, cursor, sql / "protection", marts, building)
         building.settle()
         if forget:
             building.clear()
@@ -139,6 +139,7 @@ def others(released: Path) -> list[Path]:
 
 
 def _build(
+    warehouse: Warehouse,
     cursor: duckdb.DuckDBPyConnection,
     protection: Path,
     marts: Mapping[str, str],
@@ -149,12 +150,10 @@ def _build(
         f"ATTACH {_quoted(building.database)} AS published (STORAGE_VERSION '{STORAGE_VERSION}')"
     )
     try:
-        cursor.begin()  # one snapshot of the warehouse for all of them
-        with rolled_back(cursor):
+        with warehouse.counting(cursor):  # one moment for all of them
             hold_back(cursor, protection)
             for script in marts.values():
                 cursor.execute(script)
-            cursor.commit()
         for mart in marts:
             file = _quoted(building.parquet / f"{mart}.parquet")
             cursor.execute(f"COPY published.{mart} TO {file} (FORMAT parquet, COMPRESSION zstd)")

@@ -20,7 +20,7 @@ import duckdb
 import polars as pl
 
 from streams.errors import StateError
-from streams.warehouse import people, rewriting
+from streams.warehouse import people, rewriting, totals
 from streams.warehouse.facts import FACTS, Fact, Partials, merged
 from streams.warehouse.files import (
     MEMORY_MB,
@@ -74,6 +74,8 @@ class Warehouse:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._memory_mb = memory_mb
+        self._totals = sql / "totals"
+        self._taken_out = 0
         self._writing = Lock()
         self._reading = Lock()
         self._connection = open_file(path, memory_mb)
@@ -81,6 +83,8 @@ class Warehouse:
             with reported("open"):
                 migrate(self._connection, sql / "warehouse")
                 self._positions = self._read_positions()
+            with self._transaction("read") as cursor:
+                self._lot = totals.newest_lot(cursor) + 1
         except BaseException:
             self.close()
             raise
@@ -122,7 +126,8 @@ class Warehouse:
             going = _forward(self._positions, positions)
             with self._transaction("append to") as cursor:
                 for table, rows in tables.items():
-                    _insert(cursor, f"INSERT INTO {table} BY NAME", rows)
+                    lot = pl.lit(self._lot, pl.Int32).alias("lot")
+                    _insert(cursor, f"INSERT INTO {table} BY NAME", rows.with_columns(lot))
                 _store_positions(cursor, positions, now)
                 _count(cursor, counters, now)
             self._positions = going
@@ -149,7 +154,13 @@ class Warehouse:
             WarehouseError: the file cannot be written; nothing was changed.
         """
         with self._writing, self._transaction("carry out commands in") as cursor:
-            return people.carry_out(cursor, changes, _utc(now))
+            touched = changes.touched
+            self._taken_out += len(touched)
+            again = bool(touched) and totals.take_out(cursor, self._totals, touched)
+            removed = people.carry_out(cursor, changes, _utc(now), self._lot)
+            if again:
+                totals.count_again(cursor, touched, self._lot)
+            return removed
 
     def command_positions(self) -> dict[tuple[str, int], int]:
         """How far commands are carried out: next offset by topic and partition."""
@@ -237,6 +248,29 @@ class Warehouse:
         """
         with self._reading, closing(self._connection.cursor()) as cursor:
             yield cursor
+
+    @contextmanager
+    def counting(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """A transaction of `reading` in which the temporary table ``totals`` tells of all facts.
+
+        Once it has been committed, the next one goes on from these totals. Other threads may append
+        meanwhile.
+        """
+        with self._writing:
+            lot, taken_out = self._lot, self._taken_out
+            self._lot += 1
+            cursor.begin()
+            cursor.execute("FROM kept_through").fetchall()  # from here on it sees this moment
+        with rolled_back(cursor):
+            totals.count(cursor, self._totals)
+            yield
+            cursor.commit()
+        with self._writing:
+            if taken_out == self._taken_out:  # else they are of listeners who were erased since
+                cursor.begin()
+                with rolled_back(cursor):
+                    totals.keep(cursor, self._totals, lot)
+                    cursor.commit()
 
     @contextmanager
     def _looking(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -333,12 +367,13 @@ def _due(cursor: duckdb.DuckDBPyConnection, fact: Fact) -> bool:
 def _compact(cursor: duckdb.DuckDBPyConnection, fact: Fact) -> int:
     before = _rows(cursor, fact)
     sums = ", ".join(f"sum({column})::BIGINT AS {column}" for column in fact.sums)
+    lot = f"greatest(lot, {totals.kept_lot(cursor)}) AS lot"
     cursor.execute(
-        f"CREATE OR REPLACE TEMP TABLE sums AS SELECT {', '.join(fact.keys)}, {sums}"
+        f"CREATE OR REPLACE TEMP TABLE sums AS SELECT {', '.join(fact.keys)}, {lot}, {sums}"
         f" FROM {fact.table} GROUP BY ALL"
     )
     cursor.execute(f"DELETE FROM {fact.table}")
-    cursor.execute(f"INSERT INTO {fact.table} BY NAME SELECT * FROM sums")
+    cursor.execute(f"INSERT INTO {fact.table} BY NAME SELECT * FROM sums ORDER BY listener")
     cursor.execute("DROP TABLE sums")
     after = _rows(cursor, fact)
     cursor.execute("INSERT OR REPLACE INTO compactions VALUES (?, ?)", [fact.table, after])

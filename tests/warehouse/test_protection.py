@@ -9,7 +9,8 @@ attacker is given which rows each play is in, which is more than anybody knows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import pytest
 
 from streams.warehouse.protection import hold_back
+from streams.warehouse.store import Warehouse
 from tests.warehouse import recount
 from tests.warehouse.attacker import naive
 from tests.warehouse.generate import World
@@ -61,17 +63,13 @@ def test_this_attacker_isolates_listeners_where_only_small_rows_are_held() -> No
 
 
 def test_a_minimum_of_one_holds_nothing(tmp_path: Path) -> None:
-    with holding(tmp_path, World(2).listens()) as warehouse, warehouse.reading() as cursor:
-        cursor.execute("SET VARIABLE min_listeners = 1")
-        hold_back(cursor, SQL / "protection")
+    with holding(tmp_path, World(2).listens()) as warehouse, _held(warehouse, 1) as cursor:
         assert cursor.execute("SELECT * FROM held").fetchall() == []
 
 
 def test_below_the_minimum_everything_is_held(tmp_path: Path) -> None:
     few = World(2, listeners=15).listens()
-    with holding(tmp_path, few) as warehouse, warehouse.reading() as cursor:
-        cursor.execute("SET VARIABLE min_listeners = 20")
-        hold_back(cursor, SQL / "protection")
+    with holding(tmp_path, few) as warehouse, _held(warehouse, 20) as cursor:
         assert cursor.execute("SELECT count(*) > 0 FROM cells").fetchone() == (True,)
         assert cursor.execute("FROM cells ANTI JOIN held USING (mart, cell)").fetchall() == []
 
@@ -79,11 +77,19 @@ def test_below_the_minimum_everything_is_held(tmp_path: Path) -> None:
 def test_nothing_personal_is_left_of_the_cells(tmp_path: Path) -> None:
     listens = World(2).listens()
     with holding(tmp_path, listens) as warehouse:
-        with warehouse.reading() as cursor:
-            cursor.execute("SET VARIABLE min_listeners = 5")
-            hold_back(cursor, SQL / "protection")
+        with _held(warehouse, 5) as cursor:
+            assert cursor.execute("SELECT count(*) > 0 FROM shares").fetchone() == (True,)
         with warehouse.reading() as cursor, pytest.raises(duckdb.CatalogException):
-            cursor.execute("FROM cells")
+            cursor.execute("FROM shares")
+
+
+@contextmanager
+def _held(warehouse: Warehouse, minimum: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    with warehouse.reading() as cursor:
+        cursor.execute(f"SET VARIABLE min_listeners = {minimum}")
+        with warehouse.counting(cursor):
+            hold_back(cursor, SQL / "protection")
+            yield cursor
 
 
 def _isolated(listens: Sequence[Listen], published: Marts, minimum: int) -> list[set[str]]:

@@ -215,7 +215,8 @@ def test_a_broken_mart_leaves_the_last_release(tmp_path: Path) -> None:
     sql = tmp_path / "sql"
     shutil.copytree(SQL, sql)
     (sql / "marts" / "zzz.sql").write_text(
-        "CREATE TABLE published.zzz AS SELECT artist::INTEGER AS n FROM base_artist", "utf-8"
+        "CREATE TABLE published.zzz AS SELECT cell::INTEGER AS n FROM totals WHERE listeners > 0",
+        "utf-8",
     )
     with holding(tmp_path, LISTENS) as warehouse:
         old = release(warehouse, tmp_path, 1)

@@ -2,20 +2,16 @@
 -- other. Where few listeners have a share in the difference, the smallest published cell of the two is
 -- held; one pair at a time, for this is rare and one cell may settle several.
 INSERT OR IGNORE INTO held
-WITH shared AS (
-    FROM cells WHERE part IN ('all', 'listeners') OR part LIKE 'weekday %'
-),
-sums AS (
+WITH sums AS (
     SELECT
         mart, part, listener,
         sum(plays) AS plays, sum(listens) AS listens, sum(skips) AS skips, sum(ms_played) AS ms_played
-    FROM shared SEMI JOIN held USING (mart, cell)
+    FROM shares WHERE mart <> 'genres'
     GROUP BY mart, part, listener
 ),
 published AS (
-    SELECT mart, part, cell, count(*) AS listeners
-    FROM shared ANTI JOIN held USING (mart, cell)
-    GROUP BY mart, part, cell
+    FROM cells ANTI JOIN held USING (mart, cell)
+    WHERE part IN ('all', 'listeners') OR part LIKE 'weekday %'
 ),
 marts AS (SELECT DISTINCT mart, part FROM published),
 pairs AS (
@@ -23,7 +19,7 @@ pairs AS (
     FROM marts AS one JOIN marts AS other USING (part)
     WHERE one.mart < other.mart
 ),
-shares AS (
+signed AS (
     SELECT one, other, part, listener, plays, listens, skips, ms_played
     FROM pairs JOIN sums USING (part) WHERE mart = one
     UNION ALL
@@ -31,7 +27,7 @@ shares AS (
     FROM pairs JOIN sums USING (part) WHERE mart = other
 ),
 differences AS (
-    SELECT one, other, part, listener FROM shares
+    SELECT one, other, part, listener FROM signed
     GROUP BY one, other, part, listener
     HAVING sum(plays) <> 0 OR sum(listens) <> 0 OR sum(skips) <> 0 OR sum(ms_played) <> 0
 ),

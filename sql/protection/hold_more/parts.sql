@@ -3,36 +3,49 @@
 -- told from one another, so they are one part.
 INSERT OR IGNORE INTO held
 WITH genre_parts AS (
-    SELECT genre, if(held.cell IS NULL, 'genre ' || genre, 'held genres') AS part
-    FROM (SELECT DISTINCT genre FROM artists_of_genres)
-    LEFT JOIN held ON held.mart = 'genres' AND held.cell = genre
+    SELECT totals.cell AS genre, if(held.cell IS NULL, 'genre ' || totals.cell, 'held genres') AS part
+    FROM totals LEFT JOIN held USING (mart, cell)
+    WHERE mart = 'genres'
 ),
 remaining AS (
-    SELECT mart, part, listener FROM cells SEMI JOIN held USING (mart, cell)
-    UNION ALL
-    SELECT 'artists', part, listener
-    FROM (
-        FROM artists_of_genres
-        SEMI JOIN held ON held.mart = 'artists' AND held.cell = artists_of_genres.cell
-    )
-    JOIN genre_parts USING (genre)
-),
-small AS (
-    SELECT mart, part FROM remaining
+    SELECT mart, part, count(DISTINCT listener) AS listeners
+    FROM shares WHERE mart <> 'listener_segments' AND mart <> 'retention'
     GROUP BY mart, part
-    HAVING count(DISTINCT listener) < getvariable('min_listeners')
+    UNION ALL
+    SELECT 'artists', part, count(DISTINCT listener)
+    FROM held_artists_of_genres JOIN genre_parts USING (genre)
+    GROUP BY part
+    UNION ALL
+    SELECT mart, part, sum(listeners)
+    FROM cells SEMI JOIN held USING (mart, cell)
+    WHERE mart = 'listener_segments' OR mart = 'retention'
+    GROUP BY mart, part
+),
+small AS (SELECT mart, part FROM remaining WHERE listeners < getvariable('min_listeners')),
+-- Listeners of artists within held genres, which have listeners in common.
+in_held_genres AS (
+    SELECT artist, listener, unnest(if(len(genres) > 0, genres, ['(unknown)'])) AS genre
+    FROM listener_day_artist
+    SEMI JOIN (
+        SELECT cell AS artist FROM totals
+        JOIN genre_parts USING (genre) JOIN small USING (part)
+        WHERE totals.mart = 'artists of genres' AND part = 'held genres'
+    ) USING (artist)
+    ANTI JOIN restricted USING (listener)
 ),
 candidates AS (
-    SELECT mart, part, cell, listener FROM cells SEMI JOIN small USING (mart, part)
+    SELECT mart, part, cell, listeners FROM cells SEMI JOIN small USING (mart, part)
     UNION ALL
-    SELECT small.mart, part, cell, listener
-    FROM artists_of_genres JOIN genre_parts USING (genre) JOIN small USING (part)
+    SELECT 'artists', part, totals.cell, listeners
+    FROM totals JOIN genre_parts USING (genre) JOIN small USING (part)
+    WHERE totals.mart = 'artists of genres' AND small.mart = 'artists' AND part <> 'held genres'
+    UNION ALL
+    SELECT 'artists', part, artist, count(DISTINCT listener)
+    FROM in_held_genres JOIN genre_parts USING (genre)
+    WHERE part = 'held genres'
+    GROUP BY part, artist
 ),
-published AS (
-    SELECT mart, part, cell, count(DISTINCT listener) AS listeners
-    FROM candidates ANTI JOIN held USING (mart, cell)
-    GROUP BY mart, part, cell
-)
+published AS (FROM candidates ANTI JOIN held USING (mart, cell))
 SELECT DISTINCT mart, cell
 FROM published
 QUALIFY row_number() OVER (
