@@ -16,7 +16,9 @@ from streams.settings import Settings, bundled
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-MANUALS = README + (ROOT / "deploy" / "README.md").read_text("utf-8")
+MANUALS = README + "".join(
+    (ROOT / "deploy" / name).read_text("utf-8") for name in ("README.md", "scaling.md")
+)
 
 
 def commands(group: Any, path: str = "sottovoce") -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Measured:
     """CPU seconds of gates per million plays, two audiences (`tests.load.scale`)."""
     taste_cpu_s: float = 11.7
     """Of tastes per million listens, with next to nothing emitted (`tests.load.scale`)."""
-    emission_cpu_s: float = 131.0
+    emission_cpu_s: float = 112.0
     """Of tastes per million profiles with their states (a checkpoint, `tests.load.listeners`)."""
     report_cpu_s: float = 8.4
     """Of the report per million listens (`tests.load.scale`)."""
@@ -47,7 +47,7 @@ class Measured:
     """Of `listens`."""
     analytics_bytes: float = 199.7
     """Of `listens.analytics`."""
-    state_bytes: float = 3_709.0
+    state_bytes: float = 3_479.0
     """Of `taste-state`, with all that the default bounds allow (`tests.load.recovery`)."""
     profile_bytes: float = 4_421.6
     """Of `taste-profiles`, of listeners with 400 plays (`tests.load.scale`)."""
@@ -57,16 +57,17 @@ class Measured:
     """In each audience, where everybody consents; private sessions and repeats go nowhere."""
     fact_bytes: float = 44.4
     """Of the warehouse per play, at 6.5 plays of a listener and day (`tests.load.audience`)."""
-    listener_bytes: float = 5_054.0
-    """Memory of a taste worker per listener at rest (`tests.load.listeners`)."""
+    listener_bytes: float = 3_767.0
+    """Memory of a taste worker per listener at rest with such a state (`tests.load.recovery`)."""
     gate_listener_bytes: float = 185.0
     """Memory of every gate per listener who decided on two purposes."""
     gate_decision_us: float = 10.7
     """CPU microseconds of every gate's start per record of `consent`."""
-    takeover_s: float = 35.0
+    takeover_s: float = 27.6
     """Until a worker has a million listeners with full states (`tests.load.recovery`)."""
-    release_s: float = 60.0
-    """A release of 90 days of a million listeners (`tests.load.release`)."""
+    release_s: float = 15.7
+    """A release of 90 days of a million listeners, when little has changed since the last one
+    (`tests.load.release`)."""
     worker_mb: float = 250.0
     """Memory of a worker beside its listeners: Python, the libraries, batches under way."""
 
