@@ -88,8 +88,8 @@ def encode(snapshot: Snapshot) -> list[bytes]:
         strict=True,
     )
     return [
-        _body(offset, b"".join((*numbers, *names)))
-        for offset, (numbers, *names) in zip(snapshot.heads.offset.tolist(), pieces, strict=True)
+        _body(offset, b"".join((*written, *names)))
+        for offset, (written, *names) in zip(snapshot.heads.offset.tolist(), pieces, strict=True)
     ]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -43,6 +44,7 @@ from tests.bench.results import Result
 
 ROLES = {"gate": PLAYS.name, **READS}
 POLL_S = 0.1
+PIPED_WIDTH = 160
 GUARANTEE = "exactly once by position, state in checkpoints"
 err = Console(stderr=True)
 
@@ -212,7 +214,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sottovoce-bench-") as folder:
         found = asyncio.run(run(args, peers, Path(folder)))
     results.write(found)
-    Console().print(results.table(found))
+    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(results.table(found))
     err.print(f"{results.OUT}")
 
 
