@@ -41,8 +41,8 @@ _BATCHES_WAITING = 1_000_000
 """What bounds the batches waiting is their size, see `streams.transport.flow`."""
 
 
-class _NoTables(TableManager):
-    """Tells of partitions, as Faust has it; there are no tables that it would wait a second for."""
+class Tables(TableManager):
+    """Tells of partitions, as in Faust, which waits a second for tables. There are none."""
 
     async def on_start(self) -> None:
         """Let the consumer subscribe."""
@@ -72,7 +72,7 @@ def create_app(settings: Settings, name: str, role: Role, progress: Progress) ->
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=min(_HEARTBEAT_S, settings.session_timeout_s / 4),
         consumer_group_instance_id=settings.instance,
-        TableManager=_NoTables,
+        TableManager=Tables,
         consumer_max_fetch_size=_FETCH_BYTES,
         producer_max_batch_size=BATCH_BYTES,
         producer_max_request_size=REQUEST_BYTES,

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 
-from tests.brokers.cluster import Cluster
+from tests.brokers.cluster import LIMIT_S, Cluster
 
 GROUP = "listeners"
 
 
 async def committed(address: str) -> int:
-    async with AIOKafkaConsumer(
-        bootstrap_servers=address, group_id=GROUP, enable_auto_commit=False
-    ) as consumer:
-        return int(await consumer.committed(TopicPartition("kept", 0)))
+    """What the group committed, as soon as its coordinator knows."""
+    async with (
+        asyncio.timeout(LIMIT_S),
+        AIOKafkaConsumer(
+            bootstrap_servers=address, group_id=GROUP, enable_auto_commit=False
+        ) as consumer,
+    ):
+        while (offset := await consumer.committed(TopicPartition("kept", 0))) is None:
+            await asyncio.sleep(0.2)
+        return int(offset)
 
 
 @pytest.mark.slow
@@ -33,6 +40,7 @@ async def test_acknowledged_records_and_offsets_outlive_a_killed_node(kafka_cach
             ) as consumer:
                 consumer.assign([TopicPartition("kept", 0)])
                 await consumer.commit({TopicPartition("kept", 0): 1})
+            await cluster.healed(["kept", "__consumer_offsets"])
             coordinator = await cluster.coordinator_of(GROUP)
             await cluster.move_leader("kept", 0, coordinator)
 

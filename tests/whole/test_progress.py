@@ -15,7 +15,8 @@ from streams.brokers.apache import ApacheBroker
 from streams.topics import TASTE_STATE
 from tests.whole.silent import PARTITIONS, Scene, scene
 
-STALL_EXIT_S = 4.0
+STALL_EXIT_S = 8.0
+"""Longer than the group waits for a member that ended without a word."""
 LIMIT_S = 30.0
 WAYS = {
     "work-hangs": "a batch was fetched and is not finished",
