@@ -27,8 +27,8 @@ from streams.taste.decay import TERMS, Ints
 from streams.taste.increments import GENRE_COLUMNS, HOURS, RHYTHM_COLUMNS, TOTALS_COLUMNS
 from streams.taste.rows import Block, Mask
 from streams.taste.snapshot import Heads, Snapshot
-from streams.taste.spelling import Spelled, read
-from streams.taste.steps import Span
+from streams.taste.spelling import Spelled, spelled
+from streams.taste.steps import Bands
 
 VERSION: Final = 3
 """First byte of a body; another value means another layout."""
@@ -62,7 +62,7 @@ def encode(snapshot: Snapshot) -> list[bytes]:
     totals, rhythm = snapshot.totals, snapshot.rhythm
     artists, artist_names = Spelled.of(snapshot.artists)
     genres, genre_names = Spelled.of(snapshot.genres)
-    bands, eras = Span.of(count, totals, artists, genres), Span.of(count, rhythm)
+    bands, eras = Bands.of(count, totals, artists, genres), Bands.of(count, rhythm)
     heard, weighted = _heard(artists)
     sections = (
         (np.column_stack((bands.steps(totals), totals.values)), totals.owner),
@@ -188,12 +188,12 @@ def _decoded(listeners: list[str], included: Ints, bodies: Sequence[bytes]) -> S
     owners = {name: np.repeat(np.arange(len(listeners)), figures[name]) for name in SECTIONS}
     tables = {name: stream[place].reshape(-1, SECTIONS[name]) for name, place in places.items()}
 
-    def block(span: Span, name: str, items: Ints) -> Block:
+    def block(its: Bands, name: str, items: Ints) -> Block:
         table = tables[name]
-        return span.block(owners[name], table[:, 0], table[:, 1:], items)
+        return its.block(owners[name], table[:, 0], table[:, 1:], items)
 
-    bands = Span(figures["band"], figures["bands"])
-    eras = Span(figures["era"], figures["eras"])
+    bands = Bands(figures["band"], figures["bands"])
+    eras = Bands(figures["era"], figures["eras"])
     artists = _artists(block(bands, "artists", figures["artist_names"]), tables["weights"])
     genres = block(bands, "genres", figures["genre_names"])
     artist_names, genre_names = _names(names, stream, owners, places)
@@ -234,7 +234,7 @@ def _names(
     order = np.argsort(np.concatenate(both))
     lengths = stream[np.concatenate(both)[order]]
     owner = np.concatenate([owners[name] for name in _NAMES])[order]
-    texts = read(runs, lengths, owner)
+    texts = spelled(runs, lengths, owner)
     artist = order < len(both[0])
     one, other = (
         Spelled(owner[chosen], texts.filter(pa.array(chosen))) for chosen in (artist, ~artist)

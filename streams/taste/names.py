@@ -10,7 +10,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_OLDEST: Final = pl.CompatLevel.oldest()
+ARROW: Final = pl.CompatLevel.oldest()
+"""Types that Arrow's kernels all take."""
 
 
 class Order(NamedTuple):
@@ -67,7 +68,7 @@ class Names(dict[str, int]):
         ascending = texts.arg_sort().to_numpy()
         rank = np.zeros(self.capacity, np.int64)
         rank[numbers[ascending]] = np.arange(len(numbers))
-        return Order(rank, texts.gather(ascending).to_arrow(compat_level=_OLDEST))
+        return Order(rank, texts.gather(ascending).to_arrow(compat_level=ARROW))
 
     def release(self, text: str) -> int:
         """Give the id of ``text`` back and return it."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.taste.decay import Ints
+from streams.taste.rows import runs
 
 Bytes = NDArray[np.uint8]
 Sizes = NDArray[np.uint8]
@@ -77,11 +78,4 @@ def places(counts: Ints) -> list[Ints]:
         For each column the places of its numbers, which come owner by owner.
     """
     ends = np.cumsum(counts.T).reshape(counts.T.shape).T
-    return [_runs(until - its, its) for until, its in zip(ends, counts, strict=True)]
-
-
-def _runs(first: Ints, counts: Ints) -> Ints:
-    """As many consecutive numbers from each of ``first`` on as ``counts`` says."""
-    before = np.cumsum(counts) - counts
-    places: Ints = np.arange(int(counts.sum())) + np.repeat(first - before, counts)
-    return places
+    return [runs(until - its, its) for until, its in zip(ends, counts, strict=True)]

@@ -72,6 +72,13 @@ def starts(*columns: Ints) -> Ints:
     return np.flatnonzero(changed)
 
 
+def runs(first: Ints, counts: Ints) -> Ints:
+    """As many consecutive numbers from each of ``first`` on as ``counts`` says."""
+    before = np.cumsum(counts) - counts
+    numbers: Ints = np.arange(int(counts.sum())) + np.repeat(first - before, counts)
+    return numbers
+
+
 def packed(item: Ints, band: Ints) -> Ints:
     """Key of a row."""
     return item << BAND_BITS | band
@@ -196,8 +203,7 @@ class Rows:
         """Where the rows of ``slots`` are, and how many each has."""
         self._reach(int(slots.max(initial=-1)))
         size = self._size[slots].astype(np.int64)
-        before = np.cumsum(size) - size
-        return np.arange(int(size.sum())) + np.repeat(self._start[slots] - before, size), size
+        return runs(self._start[slots], size), size
 
     def _reach(self, slot: int) -> None:
         missing = slot + 1 - len(self._start)

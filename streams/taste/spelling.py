@@ -11,11 +11,11 @@ import polars as pl
 import pyarrow as pa
 
 from streams.taste.decay import Ints
+from streams.taste.names import ARROW
 from streams.taste.rows import Block, packed, starts
 from streams.taste.snapshot import Named
 
 _TEXT = pa.large_string()
-_OLDEST = pl.CompatLevel.oldest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Spelled:
         number = texts.cast(pl.Enum(ordered)).to_physical().to_numpy().astype(np.int64)
         before = np.searchsorted(self.owner, block.owner)
         key = packed(number[before + block.item], block.band)
-        return Named(replace(block, key=key), ordered.to_arrow(compat_level=_OLDEST))
+        return Named(replace(block, key=key), ordered.to_arrow(compat_level=ARROW))
 
     def _ends(self) -> Ints:
         return np.frombuffer(self.texts.buffers()[1], np.int64)[: len(self.texts) + 1]
 
 
-def read(runs: Sequence[bytes], lengths: Ints, owner: Ints) -> pa.LargeStringArray:
+def spelled(runs: Sequence[bytes], lengths: Ints, owner: Ints) -> pa.LargeStringArray:
     """Names from the runs of all owners, which have names of these ``lengths`` in bytes.
 
     Raises:

@@ -11,14 +11,14 @@ from streams.taste.rows import Block, packed, starts
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Bands:
     """The bands that the rows of each owner are of: the first, and how many to the last."""
 
     first: Ints
     size: Ints
 
     @classmethod
-    def of(cls, count: int, *blocks: Block) -> Span:
+    def of(cls, count: int, *blocks: Block) -> Bands:
         """What the rows of ``count`` owners span; nothing, from band 0 on, without rows."""
         first, end = np.full(count, BANDS), np.zeros(count, np.int64)
         for block in blocks:
