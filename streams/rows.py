@@ -29,6 +29,30 @@ def listed(column: Column) -> list[bytes | None]:
     return found
 
 
+def cut(ends: NDArray[np.int64], data: pa.Buffer | bytes | Bytes) -> pa.LargeBinaryArray:
+    """``data`` as values: the first from ``ends[0]`` to ``ends[1]``, and so on."""
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(ends)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(BINARY, len(ends) - 1, buffers)
+
+
+def bounds(column: pa.Array) -> NDArray[np.int64]:
+    """Where values of bytes or lists begin in what they are cut from, and where the last ends."""
+    ends = np.frombuffer(column.buffers()[1], np.int64)
+    return ends[column.offset : column.offset + len(column) + 1]
+
+
+def chosen(matrix: Bytes, mask: Mask) -> pa.LargeBinaryArray:
+    """Of each row of ``matrix`` the bytes where ``mask`` is set."""
+    return cut(np.append(0, np.cumsum(np.count_nonzero(mask, axis=1))), matrix[mask])
+
+
+def joined(*pieces: pa.Array | pa.Scalar) -> pa.LargeBinaryArray:
+    """The pieces of each row, one after the other; a scalar is in every row."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return pc.binary_join_element_wise(*pieces, pa.scalar(b"", BINARY))
+
+
 class Rows:
     """They grow to the right. All have the same first bytes."""
 
@@ -49,16 +73,13 @@ class Rows:
     def joined(self) -> pa.Array:
         """The rows."""
         self._flush()
-        return pc.binary_join_element_wise(*self._parts, pa.scalar(b"", BINARY))
+        return joined(*self._parts)
 
     def _flush(self) -> None:
         if self._short:
             matrix = np.hstack([matrix for matrix, _ in self._short])
             mask = np.hstack([mask for _, mask in self._short])
-            ends = np.concatenate([[0], np.cumsum(np.count_nonzero(mask, axis=1))])
-            data = pa.py_buffer(matrix[mask])
-            values = pa.Array.from_buffers(BINARY, len(mask), [None, pa.py_buffer(ends), data])
-            self._parts.append(values)
+            self._parts.append(chosen(matrix, mask))
             self._short.clear()
 
 
@@ -72,7 +93,7 @@ def varints(numbers: NDArray[np.int64]) -> tuple[Bytes, Mask]:
         A matrix of bytes with a row for each number, and which of them there are.
     """
     zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
-    width = max(1, -(-int(zigzag.max()).bit_length() // 7))
+    width = max(1, -(-int(zigzag.max(initial=0)).bit_length() // 7))
     # A row for each group, not for each number: numpy fills long rows in a tenth of the time.
     groups = zigzag >> np.arange(0, 7 * width, 7, dtype=np.uint64)[:, None]
     mask = groups > 0

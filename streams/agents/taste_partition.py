@@ -29,7 +29,7 @@ from streams.agents.commands import Answer, Held, send_answers
 from streams.agents.intake import Intake
 from streams.agents.role import Claim, Done, Sender
 from streams.rows import BINARY, Column, listed
-from streams.taste.state import Dump, TasteState
+from streams.taste.state import Dump, TasteState, Written
 from streams.topics import PRIVACY_ANSWERS, PROFILES, TASTE_STATE, Topic
 from streams.transport.producer import BATCH_BYTES
 
@@ -175,9 +175,9 @@ class Writer:
         if partition.changed:
             changed = sorted(partition.changed)
             hidden = partition.privacy.restricted(changed)
-            for page, dump in partition.state.written(changed, self._items):
-                await self._send_profiles(partition, page, hidden)
-                await self._send(partition, TASTE_STATE, *self._encoded(dump))
+            for page in partition.state.written(changed, self._items):
+                await self._send_profiles(partition, page.profiles, hidden)
+                await self._send(partition, TASTE_STATE, *self._encoded(page))
         positions = self._positions(partition, partition.next_command, partition.next_rekey, ())
         await self._send(partition, TASTE_STATE, [POSITIONS_KEY], [positions])
 
@@ -255,7 +255,7 @@ class Writer:
             await self._send(partition, PROFILES, keys, self._profiles.column(page))
             metrics.PROFILES_WRITTEN.inc(len(page))
 
-    def _encoded(self, dump: Dump) -> tuple[pa.LargeBinaryArray, pa.LargeBinaryArray]:
+    def _encoded(self, dump: Dump | Written) -> tuple[pa.LargeBinaryArray, pa.LargeBinaryArray]:
         """Keys and values of ``taste-state``."""
         rows = pl.DataFrame({"listens_offset": dump.offsets, "body": dump.bodies}, schema=_STATES)
         keys = pl.Series(dump.listeners, dtype=pl.String).cast(pl.Binary)

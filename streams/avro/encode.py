@@ -21,7 +21,7 @@ from streams.avro import wire
 from streams.avro.layout import nullable
 from streams.avro.schemas import AvroType, Resolved, is_record, resolve
 from streams.errors import SchemaError
-from streams.rows import BINARY, Bytes, Mask, Rows, varints
+from streams.rows import BINARY, Bytes, Mask, Rows, bounds, cut, varints
 
 
 class ColumnEncoder:
@@ -191,9 +191,9 @@ def _write_texts(rows: Rows, name: str, lists: pa.Array) -> None:
     if len(items):
         blank.add(*varints(pc.binary_length(items).to_numpy()))
         blank.extend(items)
-        _, ends, data = blank.joined().buffers()
-        at = np.frombuffer(ends, np.int64)[np.concatenate([[0], np.cumsum(counts)])]
-        rows.extend(pa.Array.from_buffers(BINARY, len(lists), [None, pa.py_buffer(at), data]))
+        texts = blank.joined()
+        ends = bounds(texts)[np.append(0, np.cumsum(counts))]
+        rows.extend(cut(ends, texts.buffers()[2]))
         rows.add(np.zeros((len(lists), 1), np.uint8), counts[:, None] > 0)
 
 

@@ -13,7 +13,7 @@ the row before. An artist heard once in a half year has no weights: they follow 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from struct import Struct
 from typing import Final
 from zlib import adler32
@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from streams.errors import StateError
+from streams.rows import BINARY, bounds, cut, joined
 from streams.taste import decay, numbers
 from streams.taste.decay import TERMS, Ints
 from streams.taste.increments import GENRE_COLUMNS, HOURS, RHYTHM_COLUMNS, TOTALS_COLUMNS
@@ -56,7 +57,7 @@ _COUNT: Final = Struct("<I")
 _NUMBERS: Final = _HEAD.size + _COUNT.size
 
 
-def encode(snapshot: Snapshot) -> list[bytes]:
+def encode(snapshot: Snapshot) -> pa.LargeBinaryArray:
     """One body per listener of ``snapshot``, in its order."""
     count = len(snapshot.listeners)
     totals, rhythm = snapshot.totals, snapshot.rhythm
@@ -81,16 +82,9 @@ def encode(snapshot: Snapshot) -> list[bytes]:
     columns = (figures, *(table for table, _ in sections))
     for place, column in zip(numbers.places(counts), columns, strict=False):
         stream[place] = column.ravel()
-    pieces = zip(
-        _written(stream, counts.sum(axis=0)),
-        artist_names.runs(count),
-        genre_names.runs(count),
-        strict=True,
-    )
-    return [
-        _body(offset, b"".join((*written, *names)))
-        for offset, (written, *names) in zip(snapshot.heads.offset.tolist(), pieces, strict=True)
-    ]
+    written = _written(stream, counts.sum(axis=0))
+    names = artist_names.runs(count), genre_names.runs(count)
+    return _bodies(snapshot.heads.offset, joined(*written, *names))
 
 
 def offsets(bodies: Sequence[bytes]) -> list[int]:
@@ -161,20 +155,20 @@ def _counts(rows: Ints) -> Ints:
     return np.concatenate([counts, counts.sum(axis=0, keepdims=True) % 2])
 
 
-def _written(stream: Ints, count: Ints) -> Iterator[tuple[bytes, bytes, bytes]]:
+def _written(stream: Ints, count: Ints) -> Iterator[pa.LargeBinaryArray]:
     """How many, sizes and bytes of the ``count`` numbers of each owner."""
     sizes, data = numbers.shrunk(stream)
-    pairs, plain = numbers.paired(sizes).tobytes(), data.tobytes()
-    ends = np.cumsum(count)
-    until = np.cumsum(sizes, dtype=np.int64)[ends - 1]
-    pair_bounds = pairwise([0, *(ends // 2).tolist()])
-    data_bounds = pairwise([0, *until.tolist()])
-    for (a, b), (c, d) in zip(pair_bounds, data_bounds, strict=True):
-        yield _COUNT.pack(2 * (b - a)), pairs[a:b], plain[c:d]
+    ends = np.append(0, np.cumsum(count))
+    yield cut(_COUNT.size * np.arange(len(ends)), count.astype("<u4"))
+    yield cut(ends // 2, numbers.paired(sizes))
+    yield cut(np.append(0, np.cumsum(sizes, dtype=np.int64))[ends], data)
 
 
-def _body(offset: int, rest: bytes) -> bytes:
-    return _HEAD.pack(VERSION, offset, adler32(rest)) + rest
+def _bodies(offset: Ints, rest: pa.LargeBinaryArray) -> pa.LargeBinaryArray:
+    data = memoryview(rest.buffers()[2] or b"")
+    checksums = [adler32(data[begin:end]) for begin, end in pairwise(bounds(rest).tolist())]
+    heads = map(_HEAD.pack, repeat(VERSION), offset.tolist(), checksums)
+    return joined(pa.array(list(heads), BINARY), rest)
 
 
 def _decoded(listeners: list[str], included: Ints, bodies: Sequence[bytes]) -> Snapshot:

@@ -103,12 +103,9 @@ def _lists(size: Ints, items: pa.Array) -> pa.LargeListArray:
 
 def _top(standing: Standings, names: pa.LargeStringArray, items: int) -> pa.LargeListArray:
     """The heaviest items of each listener and term."""
-    ranked = [heaviest(weight, standing.size, items) for weight in standing.weight]
-    size = np.stack([taken for _, taken in ranked], axis=1).ravel()
-    term = np.tile(np.arange(_TERMS), len(standing.size)).repeat(size)
-    chosen = np.empty(len(term), np.int64)
-    for number, (places, _) in enumerate(ranked):
-        chosen[term == number] = places
+    chosen, taken = heaviest(standing.weight, standing.size, items)
+    size = taken.repeat(_TERMS)
+    term = np.tile(np.arange(_TERMS), len(taken)).repeat(size)
     fields = {
         "name": pa.DictionaryArray.from_arrays(standing.item[chosen], names),
         "weight": pa.array(standing.weight[term, chosen]),
@@ -120,7 +117,7 @@ def _top(standing: Standings, names: pa.LargeStringArray, items: int) -> pa.Larg
 def _figures(snapshot: Snapshot) -> dict[str, Floats]:
     """Decayed figures and rates, each of shape (terms, listeners); NaN where unknown."""
     totals = snapshot.totals
-    aged = decay.aged(totals.band, snapshot.heads.last[totals.owner])
+    aged = decay.aged(totals.band, totals.owner, snapshot.heads.last)
     first = starts(totals.owner)
     stored = totals.values.reshape(-1, _TERMS, len(FIGURES)).transpose(2, 1, 0)
     part = dict(zip(FIGURES, stored, strict=True))
@@ -176,7 +173,7 @@ def _diversity(standing: Standings) -> Floats:
 def _rhythm(block: Block, as_of: Ints) -> Floats:
     """Share of each hour of the week, shape (owners, hours)."""
     weight = block.values[:, 0] * decay.aged(
-        block.band, as_of[block.owner], band=decay.ERA, terms=(decay.MEDIUM,)
+        block.band, block.owner, as_of, band=decay.ERA, terms=(decay.MEDIUM,)
     )
     hours = np.zeros((len(as_of), HOURS))
     np.add.at(hours, (block.owner, block.item), weight[0])

@@ -46,7 +46,7 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 
 def standings(block: Block, as_of: Ints, unit: int) -> Standings:
     """What the items of ``block`` weigh at minute ``as_of`` (one per owner)."""
-    aged = decay.aged(block.band, as_of[block.owner], unit)
+    aged = decay.aged(block.band, block.owner, as_of, unit)
     first = starts(block.owner, block.item)
     weight = sums(aged * block.values[:, :_TERMS].T, first)
     owner = block.owner[first]
@@ -57,29 +57,46 @@ def standings(block: Block, as_of: Ints, unit: int) -> Standings:
 
 
 def heaviest(weight: Floats, size: Ints, most: int) -> tuple[Ints, Ints]:
-    """Positions of the ``most`` heaviest entries of each owner, heaviest first, ties in order.
+    """Positions of the ``most`` heaviest entries of each owner by each kind of weight.
 
-    ``weight`` holds the entries of all owners, ``size`` how many each has. Returns the positions,
-    owner by owner, and how many each owner got. Owners of similar size are sorted together, as the
+    Heaviest first, ties in order. ``weight`` has shape (kinds, entries of all owners), ``size``
+    says how many entries each owner has. Returns the positions, owner by owner and in each kind by
+    kind, and how many each owner got of a kind. Owners of similar size are sorted together, as the
     lines of a matrix.
     """
+    kinds = len(weight)
     begin = np.cumsum(size) - size
     taken = np.minimum(size, most)
-    target = np.cumsum(taken) - taken
-    chosen = np.empty(int(taken.sum()), np.int64)
+    target = kinds * (np.cumsum(taken) - taken)
+    chosen = np.empty(kinds * int(taken.sum()), np.int64)
     width = 1
     while width < 2 * size.max(initial=0):
         some = np.flatnonzero((size > width // 2) & (size <= width))
         column = np.arange(width)
         inside = column < size[some, None]
         index = np.where(inside, begin[some, None] + column, 0)
-        lines = np.where(inside, -weight[index], np.inf)
-        order = np.argsort(lines, axis=1, kind="stable")[:, :most]
-        filled = np.arange(order.shape[1]) < taken[some, None]
-        into = target[some, None] + np.arange(order.shape[1])
-        chosen[into[filled]] = (begin[some, None] + order)[filled]
+        rank = np.arange(min(width, most))
+        filled = rank < taken[some, None]
+        for kind, its in enumerate(weight):
+            # What fills up a line comes last, and is no tie.
+            order = _ascending(np.where(inside, -its[index], column))[:, :most]
+            into = (target[some] + kind * taken[some])[:, None] + rank
+            chosen[into[filled]] = (begin[some, None] + order)[filled]
         width *= 2
     return chosen, taken
+
+
+def _ascending(lines: Floats) -> Ints:
+    """The stable order of each line, in half the time that numpy's stable one takes."""
+    order = np.argsort(lines, axis=1)
+    ranked = np.take_along_axis(lines, order, axis=1)
+    other = ranked[:, 1:] != ranked[:, :-1]
+    tied = ~other.all(axis=1)
+    width = lines.shape[1]
+    places = order[tied]
+    places[:, 1:] += width * np.cumsum(other[tied], axis=1)
+    order[tied] = np.sort(places, axis=1) % width
+    return order
 
 
 def pruned(block: Block, names: Names, as_of: Ints, unit: int, most: int) -> Block:
@@ -97,7 +114,7 @@ def pruned(block: Block, names: Names, as_of: Ints, unit: int, most: int) -> Blo
     crowd = block.where(crowded[block.owner])
     order = names.order(crowd.item)
     standing = standings(Named.of(crowd, order).block, as_of, unit)
-    chosen, _ = heaviest(standing.share.mean(axis=0), standing.size, most)
+    chosen, _ = heaviest(standing.share.mean(axis=0, keepdims=True), standing.size, most)
     kept = standing.owner[chosen] << 32 | standing.item[chosen]
     keys = block.owner << 32 | order.rank[block.item]
     return block.where(~crowded[block.owner] | np.isin(keys, kept))

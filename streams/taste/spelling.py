@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from streams.rows import bounds, cut
 from streams.taste.decay import Ints
 from streams.taste.names import ARROW
 from streams.taste.rows import Block, packed, starts
@@ -44,13 +44,12 @@ class Spelled:
     @property
     def lengths(self) -> Ints:
         """Bytes of each name."""
-        return np.diff(self._ends())
+        return np.diff(bounds(self.texts))
 
-    def runs(self, count: int) -> Iterator[bytes]:
+    def runs(self, count: int) -> pa.LargeBinaryArray:
         """Names of each of ``count`` owners in one run."""
-        bounds = self._ends()[np.searchsorted(self.owner, np.arange(count + 1))]
-        data = bytes(self.texts.buffers()[2] or b"")
-        return (data[begin:end] for begin, end in pairwise(bounds.tolist()))
+        ends = bounds(self.texts)[np.searchsorted(self.owner, np.arange(count + 1))]
+        return cut(ends, self.texts.buffers()[2] or b"")
 
     def named(self, block: Block) -> Named:
         """What `of` was given."""
@@ -60,9 +59,6 @@ class Spelled:
         before = np.searchsorted(self.owner, block.owner)
         key = packed(number[before + block.item], block.band)
         return Named(replace(block, key=key), ordered.to_arrow(compat_level=ARROW))
-
-    def _ends(self) -> Ints:
-        return np.frombuffer(self.texts.buffers()[1], np.int64)[: len(self.texts) + 1]
 
 
 def spelled(runs: Sequence[bytes], lengths: Ints, owner: Ints) -> pa.LargeStringArray:

@@ -62,6 +62,16 @@ class Dump(NamedTuple):
     offsets: list[int]
 
 
+class Written(NamedTuple):
+    """What is written of some listeners: profiles as `TasteState.profile_tables` makes them, and
+    what a `Dump` has of them."""
+
+    profiles: pa.Table
+    listeners: list[str]
+    bodies: pa.LargeBinaryArray
+    offsets: Ints
+
+
 class TasteState:
     """State of the listeners of one partition of ``listens``. Not for several threads at once.
 
@@ -178,20 +188,21 @@ class TasteState:
             StateError: a listener has no state.
         """
         dump = Dump([], [], [])
-        for page in map(_dumped, self._pages(listeners)):
+        for page in self._pages(listeners):
             dump.listeners.extend(page.listeners)
-            dump.bodies.extend(page.bodies)
-            dump.offsets.extend(page.offsets)
+            dump.bodies.extend(codec.encode(page).to_pylist())
+            dump.offsets.extend(page.heads.offset.tolist())
         return dump
 
-    def written(self, listeners: Sequence[str], items: int) -> Iterator[tuple[pa.Table, Dump]]:
+    def written(self, listeners: Sequence[str], items: int) -> Iterator[Written]:
         """`profile_tables` and `dump` at once, page by page.
 
         Raises:
             StateError: a listener has no state.
         """
         for page in self._pages(listeners):
-            yield profile.table(page, items), _dumped(page)
+            profiles = profile.table(page, items)
+            yield Written(profiles, page.listeners, codec.encode(page), page.heads.offset)
 
     def load_many(self, listeners: Sequence[str], bodies: Sequence[bytes]) -> None:
         """Give listeners the state in their bodies, in place of any they have.
@@ -420,7 +431,8 @@ class TasteState:
         self._rhythm.put(slots, snapshot.rhythm)
 
     def _pages(self, listeners: Sequence[str]) -> Iterator[Snapshot]:
-        if not all(listener in self for listener in listeners):
+        self._merge()
+        if not all(name in self._slots or name in self._resting for name in listeners):
             raise _no_state()
         for begin in range(0, len(listeners), _TOGETHER):
             some = list(listeners[begin : begin + _TOGETHER])
@@ -437,10 +449,6 @@ class TasteState:
                     self._genres.named(page, genres),
                     self._rhythm.block(page),
                 )
-
-
-def _dumped(page: Snapshot) -> Dump:
-    return Dump(page.listeners, codec.encode(page), page.heads.offset.tolist())
 
 
 def _no_state() -> StateError:

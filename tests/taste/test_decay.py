@@ -43,10 +43,37 @@ def test_power_never_falls_from_one_minute_to_the_next() -> None:
 def test_a_weight_and_its_age_make_the_decay_within_the_stated_error(minute: int) -> None:
     as_of = minute + 1_000
     stored = decay.weights(np.array([minute]))
-    worth = stored * decay.aged(np.array([minute // decay.BAND]), np.array([as_of]))
+    band, owner = np.array([minute // decay.BAND]), np.array([0])
+    worth = stored * decay.aged(band, owner, np.array([as_of]))
     for value, term in zip(worth[:, 0].tolist(), decay.TERMS, strict=True):
         exact = exact_power(-1_000, term.half_life)
         assert abs(Decimal(value) / exact - 1) < Decimal(2) ** -31 + Decimal("3e-15")
+
+
+@given(st.lists(st.integers(0, decay.BAND - 1), max_size=20))
+@settings(deadline=None)
+def test_weights_looked_up_are_those_calculated(minutes: list[int]) -> None:
+    looked_up = decay.weights(np.array(minutes, np.int64))
+    calculated = decay.weights(np.array(minutes, np.int64), terms=decay.TERMS[::-1])[::-1]
+    assert looked_up.tolist() == calculated.tolist()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(100, 110)), max_size=8),
+    st.lists(st.integers(111 * decay.BAND, 60_000_000), min_size=3, max_size=3),
+    st.integers(1, 40),
+)
+@settings(deadline=None)
+def test_a_band_is_worth_the_same_however_many_are_asked_for(
+    rows: list[tuple[int, int]], as_of: list[int], times: int
+) -> None:
+    owner, band = np.array(rows, np.int64).reshape(-1, 2).T
+    alone = [
+        decay.aged(np.array([its]), np.array([0]), np.array([as_of[whose]]))[:, 0].tolist()
+        for whose, its in rows
+    ]
+    many = decay.aged(np.tile(band, times), np.tile(owner, times), np.array(as_of))
+    assert many.T.tolist() == alone * times
 
 
 def test_a_weight_stays_below_the_bound_that_sums_rely_on() -> None:

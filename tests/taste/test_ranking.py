@@ -15,17 +15,20 @@ AS_OF = np.array([100 * BAND + 5_000])
 weights = st.sampled_from([0.5, 1.0, 1.5, 2.0]) | st.floats(0, 1e9)
 
 
-@given(st.lists(st.lists(weights, max_size=20)), st.integers(1, 12))
+@given(st.lists(st.lists(st.tuples(weights, weights), max_size=20)), st.integers(1, 12))
 @settings(deadline=None)
-def test_the_heaviest_come_first_and_equals_in_order(lists: list[list[float]], most: int) -> None:
+def test_the_heaviest_come_first_and_equals_in_order(
+    lists: list[list[tuple[float, float]]], most: int
+) -> None:
     size = np.array([len(each) for each in lists], np.int64)
-    flat = [weight for each in lists for weight in each]
-    chosen, taken = heaviest(np.array(flat, np.float64), size, most)
+    kinds = np.array([weight for each in lists for weight in each], np.float64).reshape(-1, 2).T
+    chosen, taken = heaviest(kinds, size, most)
     wanted = [
-        sorted(range(begin, end), key=lambda place: (-flat[place], place))[:most]
+        sorted(range(begin, end), key=lambda place: (-weight[place], place))[:most]
         for begin, end in pairwise(accumulate(size.tolist(), initial=0))
+        for weight in kinds.tolist()
     ]
-    assert taken.tolist() == [len(each) for each in wanted]
+    assert taken.repeat(2).tolist() == [len(each) for each in wanted]
     assert chosen.tolist() == [place for each in wanted for place in each]
 
 
