@@ -85,7 +85,11 @@ STAGES: Mapping[str, Sequence[Stage]] = {
         (Warehouse, "append", "insert"),
     ),
 }
-PRODUCE: Sequence[Stage] = ((layout, "_run", "lay out"), (LaidOut, "_build", "lay out"))
+PRODUCE: Sequence[Stage] = (
+    (layout, "_run", "lay out"),
+    (layout, "_short_run", "lay out"),
+    (LaidOut, "_build", "lay out"),
+)
 FETCH, OTHER, HARNESS = "unpack", "other", "not the role's"
 
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.rows import BINARY, array_of
+from streams.transport import layout
 from streams.transport.layout import LaidOut, runs
 
 NOW_MS = 1_767_225_600_123
@@ -45,13 +46,23 @@ def laid_out(
     return batches
 
 
+@pytest.fixture(params=[0, 30_000, 2**30], ids=["columns", "either", "aiokafka's"])
+def short_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to how many bytes aiokafka's builder is used."""
+    monkeypatch.setattr(layout, "_SHORT_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("short_bytes")
 @given(records, st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_bytes_are_those_of_aiokafka(its: list[Any], transactional: bool) -> None:
     (batch,) = laid_out(its, 2**30, transactional)
     assert batch._build() == built(its, transactional)
 
 
+@pytest.mark.usefixtures("short_bytes")
 @given(records, st.integers(1, 3_000))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_runs_hold_every_record_once_and_no_more_than_they_may(its: list[Any], most: int) -> None:
     found = []
     for batch in laid_out(its, most):
@@ -69,6 +80,7 @@ def next_batch(data: bytes) -> list[Any]:
     return list(batch)
 
 
+@pytest.mark.usefixtures("short_bytes")
 def test_slices_of_arrays_are_laid_out_as_they_are() -> None:
     whole = pa.array([b"left out", b"a", None, b"", b"left out"], BINARY)
     (run,) = runs(whole[1:4], whole[1:4], 1_000)
