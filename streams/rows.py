@@ -94,6 +94,8 @@ def varints(numbers: NDArray[np.int64]) -> tuple[Bytes, Mask]:
     """
     zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
     width = max(1, -(-int(zigzag.max(initial=0)).bit_length() // 7))
+    if width == 1:
+        return zigzag.astype(np.uint8)[:, None], np.ones((len(numbers), 1), np.bool_)
     # A row for each group, not for each number: numpy fills long rows in a tenth of the time.
     groups = zigzag >> np.arange(0, 7 * width, 7, dtype=np.uint64)[:, None]
     mask = groups > 0

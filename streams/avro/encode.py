@@ -60,11 +60,12 @@ class ColumnEncoder:
         if not len(frame):
             return pa.array([], BINARY)
         rows = Rows(self._header)
-        columns = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+        columns = {series.name: series for series in frame}
         for field in self._fields:
-            if field.name not in columns.column_names:
+            if field.name not in columns:
                 raise _misfit(field.name, "missing")
-            _write(rows, field, columns.column(field.name).chunk(0))
+            column = columns[field.name].rechunk().to_arrow(compat_level=_LEVEL)
+            _write(rows, field, column)
         return rows.joined()
 
 
@@ -122,6 +123,9 @@ def _field(name: str, resolved: Resolved) -> _Field:
     raise SchemaError(f"{name} has no column encoding.", "Encode it with RecordEncoder.")
 
 
+_LEVEL = pl.CompatLevel.oldest()
+
+
 def _is_texts(of: pa.DataType) -> bool:
     texts = (pa.large_list(pa.large_string()), pa.large_list(pa.null()))
     return any(of.equals(each) for each in texts)
@@ -161,7 +165,7 @@ def _write(rows: Rows, field: _Field, column: pa.Array) -> None:
         _write_texts(rows, field.name, values)
         return
     text = field.type in ("string", "bytes")
-    matrix, mask = varints(pc.binary_length(values).to_numpy()) if text else _bytes(field, values)
+    matrix, mask = varints(np.diff(bounds(values))) if text else _bytes(field, values)
     if field.null_index is not None:
         index = np.where(present, 1 - field.null_index, field.null_index)
         rows.add(*varints(index))
@@ -189,7 +193,7 @@ def _write_texts(rows: Rows, name: str, lists: pa.Array) -> None:
         raise _misfit(name, "null within an array, where its field may not be")
     rows.add(*varints(counts))
     if len(items):
-        blank.add(*varints(pc.binary_length(items).to_numpy()))
+        blank.add(*varints(np.diff(bounds(items))))
         blank.extend(items)
         texts = blank.joined()
         ends = bounds(texts)[np.append(0, np.cumsum(counts))]
@@ -206,7 +210,7 @@ def _fitted(field: _Field, column: pa.Array) -> tuple[pa.Array, Mask]:
     if column.null_count and field.null_index is None:
         raise _misfit(field.name, "null in a row, where its field may not be")
     try:
-        values = column.cast(target)
+        values = column if column.type.equals(target) else column.cast(target)
     except pa.ArrowInvalid:  # its message holds the value
         raise _misfit(field.name, "larger in a row than its field can hold") from None
     if column.null_count:
