@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from aiokafka import AIOKafkaConsumer
@@ -183,11 +185,11 @@ class Gate:
         placed = listens.with_columns(self._placement()).sort(_PLACE, maintain_order=True)
         keys = placed["listener"].cast(pl.Binary).to_arrow(compat_level=_ARROW)
         values = self._encoders[audience].column(placed)
-        topic, first = self._outputs[audience].name, 0
-        for partition, count in placed[_PLACE].rle().struct.unnest().select("value", "len").rows():
-            its = slice(first, first + count)
-            yield _Run(topic, partition, keys[its], values[its])
-            first += count
+        topic = self._outputs[audience].name
+        partitions, first = np.unique(placed[_PLACE].to_numpy(), return_index=True)
+        bounds = pairwise([*first.tolist(), len(placed)])
+        for partition, (begin, end) in zip(partitions.tolist(), bounds, strict=True):
+            yield _Run(topic, partition, keys[begin:end], values[begin:end])
 
     def _placement(self) -> pl.Expr:
         """`standing.placement` of every row."""

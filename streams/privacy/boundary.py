@@ -265,11 +265,11 @@ class Boundary:
         ]
         plan = lane.any_plan
         crossing.unknown_fields += len(plan.unknown) * len(decoded.rows)
-        plays = decoded.frame.with_columns(pl.Series(_ROW, rows[decoded.rows]))
+        plays = decoded.frame.hstack([pl.Series(_ROW, rows[decoded.rows])])
         fit = self._reject_unfit(plays, plan, schema_id, now_ms, crossing)
         public = fit.filter(~plan.private)
         crossing.filtered[PRIVATE_RULE] += len(fit) - len(public)
-        public = public.with_columns(self._subjects.hex_column(public[USER]).alias(SUBJECT))
+        public = public.hstack([self._subjects.hex_column(public[USER]).alias(SUBJECT)])
         masks = permissions.masks(public)
         part, allowed = {}, np.zeros(len(public), bool)
         for audience, its in lane.plans[-1].items():
@@ -289,7 +289,7 @@ class Boundary:
         for epoch in np.unique(epochs).tolist() or [len(self._turns)]:
             its = plays.filter(pl.Series(epochs == epoch)) if self._turns else plays
             listens = lane.plans[epoch][audience].treat(its)
-            treated.append(listens.with_columns(its[_ROW], its[SUBJECT]))
+            treated.append(listens.hstack([its[_ROW], its[SUBJECT]]))
         return pl.concat(treated)
 
     def _reject_unfit(
@@ -395,7 +395,8 @@ def _positioned(listens: pl.DataFrame, batch: RecordBatch) -> pl.DataFrame:
     if not rows.is_sorted():  # several schemas or epochs
         listens = listens.sort(_ROW)
         rows = listens[_ROW]
-    return listens.drop(_ROW).with_columns(
-        source_partition=pl.lit(batch.partition, dtype=pl.Int32),
-        source_offset=pl.Series(batch.offsets[rows.to_numpy()], dtype=pl.Int64),
-    )
+    partition = np.full(len(rows), batch.partition, np.int32)
+    columns = [column for column in listens if column.name != _ROW]
+    columns.append(pl.Series("source_partition", partition))
+    columns.append(pl.Series("source_offset", batch.offsets[rows.to_numpy()], pl.Int64))
+    return pl.DataFrame(columns)
