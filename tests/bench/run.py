@@ -90,6 +90,7 @@ async def drain(pages: Pages, role: str, events: int) -> Result:
 
 async def role_alone(settings: Settings, role: str, events: int) -> tuple[Result, Page]:
     """One worker on a full topic; also its metrics at the end."""
+    err.print(f"{role}: {events:,} records")
     port = free_port()
     async with aiohttp.ClientSession() as session, Workers(environment(settings)) as workers:
         pages = Pages({role: port}, session)
@@ -102,6 +103,7 @@ async def whole_path(settings: Settings, sent: Mapping[int, int]) -> Result:
     """All three workers at once on a full `plays`: until profiles and facts have everything."""
     ports = {role: free_port() for role in ROLES}
     events = sum(sent.values())
+    err.print(f"whole path: {events:,} plays")
     async with aiohttp.ClientSession() as session, Workers(environment(settings)) as workers:
         pages = Pages(ports, session)
         for role in ("taste", "report", "gate"):

@@ -33,7 +33,7 @@ class Measured:
     """CPU seconds of gates per million plays, two audiences (`tests.load.scale`)."""
     taste_cpu_s: float = 11.7
     """Of tastes per million listens, with next to nothing emitted (`tests.load.scale`)."""
-    emission_cpu_s: float = 108.0
+    emission_cpu_s: float = 103.0
     """Of tastes per million profiles with their states (a checkpoint, `tests.load.listeners`)."""
     report_cpu_s: float = 8.4
     """Of the report per million listens (`tests.load.scale`)."""

@@ -30,7 +30,7 @@ COMMITTED = "sottovoce_committed_offset"
 async def test_a_woken_worker_writes_nothing_and_stops(
     kafka_cache: Path, shared_data: Path, tmp_path: Path
 ) -> None:
-    history = expand(shared_data, tmp_path / "history", 60_000)
+    history = expand(shared_data, tmp_path / "history", 30_000)
     async with (
         ApacheBroker(kafka_cache) as broker,
         running(

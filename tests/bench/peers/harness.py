@@ -153,6 +153,7 @@ async def run(
     settings: Settings, peer: Peer, topic: str, expected: Recount, name: str, emit_every_s: float
 ) -> list[Result]:
     """Its result, if it ran to the end and what it wrote is right."""
+    err.print(f"{name}: {peer.events:,} plays", markup=False)
     slug = name.replace(", ", "-").replace(" ", "-")
     profiles = await create(settings, f"bench-{slug}-profiles")
     cells = await create(settings, f"bench-{slug}-cells")
