@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 BINARY = pa.large_binary()
+ARROW = pl.CompatLevel.oldest()
+"""Columns of Polars become arrays with offsets and data, as `cut` makes them, not views."""
 
 Column: TypeAlias = "pa.LargeBinaryArray | Iterable[bytes | None]"
 """Keys or values of records. What is an array already needs no Python object a record."""

@@ -33,13 +33,13 @@ from streams.privacy.inventory import output_topic
 from streams.privacy.permission import SUBJECT
 from streams.privacy.policy import Policy
 from streams.privacy.pseudonyms import pseudonyms
+from streams.rows import ARROW
 from streams.settings import Settings
 from streams.topics import LISTENS, PLAYS, REJECTED, Topic
 from streams.transport.batch import RecordBatch
 from streams.transport.reader import end_offsets
 
 _PLACE = "place"
-_ARROW = pl.CompatLevel.oldest()
 
 log = logs.get(__name__)
 
@@ -183,7 +183,7 @@ class Gate:
 
     def _runs(self, audience: str, listens: pl.DataFrame) -> Iterator[_Run]:
         placed = listens.with_columns(self._placement()).sort(_PLACE, maintain_order=True)
-        keys = placed["listener"].cast(pl.Binary).to_arrow(compat_level=_ARROW)
+        keys = placed["listener"].cast(pl.Binary).to_arrow(compat_level=ARROW)
         values = self._encoders[audience].column(placed)
         topic = self._outputs[audience].name
         partitions, first = np.unique(placed[_PLACE].to_numpy(), return_index=True)

@@ -28,13 +28,12 @@ from streams.agents.codecs import Codecs
 from streams.agents.commands import Answer, Held, send_answers
 from streams.agents.intake import Intake
 from streams.agents.role import Claim, Done, Sender
-from streams.rows import BINARY, Column, listed
+from streams.rows import ARROW, BINARY, Column, listed
 from streams.taste.state import Dump, TasteState, Written
 from streams.topics import PRIVACY_ANSWERS, PROFILES, TASTE_STATE, Topic
 from streams.transport.producer import BATCH_BYTES
 
 POSITIONS_KEY = b"@positions"
-_ARROW = pl.CompatLevel.oldest()
 _RECORD_BYTES = 64
 """More than what a record adds to its key and value in a batch, and a batch to its records."""
 
@@ -259,7 +258,7 @@ class Writer:
         """Keys and values of ``taste-state``."""
         rows = pl.DataFrame({"listens_offset": dump.offsets, "body": dump.bodies}, schema=_STATES)
         keys = pl.Series(dump.listeners, dtype=pl.String).cast(pl.Binary)
-        return keys.to_arrow(compat_level=_ARROW), self._states.column(rows)
+        return keys.to_arrow(compat_level=ARROW), self._states.column(rows)
 
     async def _send(
         self,

@@ -21,7 +21,7 @@ from streams.avro import wire
 from streams.avro.layout import nullable
 from streams.avro.schemas import AvroType, Resolved, is_record, resolve
 from streams.errors import SchemaError
-from streams.rows import BINARY, Bytes, Mask, Rows, bounds, cut, varints
+from streams.rows import ARROW, BINARY, Bytes, Mask, Rows, bounds, cut, varints
 
 
 class ColumnEncoder:
@@ -64,7 +64,7 @@ class ColumnEncoder:
         for field in self._fields:
             if field.name not in columns:
                 raise _misfit(field.name, "missing")
-            column = columns[field.name].rechunk().to_arrow(compat_level=_LEVEL)
+            column = columns[field.name].rechunk().to_arrow(compat_level=ARROW)
             _write(rows, field, column)
         return rows.joined()
 
@@ -121,9 +121,6 @@ def _field(name: str, resolved: Resolved) -> _Field:
         if kind in _ARROW and kind != "array":
             return _Field(name, kind, null_index)
     raise SchemaError(f"{name} has no column encoding.", "Encode it with RecordEncoder.")
-
-
-_LEVEL = pl.CompatLevel.oldest()
 
 
 def _is_texts(of: pa.DataType) -> bool:

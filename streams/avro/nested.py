@@ -1,7 +1,7 @@
 """Nested records from columns: Avro bodies joined by Arrow kernels, no Python object per record.
 
 What `streams.avro.encode.ColumnEncoder` does for flat records, for records that hold records and
-arrays of them. A profile of 16 artists and genres takes 32 us here and 300 with fastavro. Avro's
+arrays of them. A profile of 16 artists and genres takes 13 us here and 300 with fastavro. Avro's
 encoding of a record is that of its fields one after the other, so every type below gives pieces of
 bytes, each for all rows, that come one after the other in a row. They are joined as late as can be.
 """

@@ -68,7 +68,7 @@ GENRE_WEIGHT: Final = 2**35
 """The same for genres, whose weights are divided."""
 
 _FEW = 8
-"""Bands that are worth asking for of every owner."""
+"""Bands that are worth asking for of every owner; within so few no power overflows."""
 _HALF = 18
 _LOW = (1 << _HALF) - 1
 _LN2 = log(2.0)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-ARROW: Final = pl.CompatLevel.oldest()
-"""Types that Arrow's kernels all take."""
+from streams.rows import ARROW
 
 
 class Order(NamedTuple):

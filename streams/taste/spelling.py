@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from streams.rows import bounds, cut
+from streams.rows import ARROW, bounds, cut
 from streams.taste.decay import Ints
-from streams.taste.names import ARROW
 from streams.taste.rows import Block, packed, starts
 from streams.taste.snapshot import Named
 
